@@ -1,0 +1,19 @@
+//! Vocabulary that the other crates share. No I/O, no async, no policy.
+//!
+//! A type enters this crate only when three others need it: digests ([`Digest`], [`ContentDigest`]), the
+//! [`Platform`], paths inside images ([`ImagePath`]), places in source text ([`Span`]), what a build says while it
+//! runs ([`BuildEvent`]) and how it is stopped ([`Cancel`]).
+
+mod cancel;
+mod digest;
+mod event;
+mod image_path;
+mod platform;
+mod span;
+
+pub use cancel::Cancel;
+pub use digest::{ContentDigest, Digest, DigestParseError, Sha256Writer};
+pub use event::{BuildEvent, EventSink, OutputStream, StepId, StepOutcome};
+pub use image_path::{ImagePath, ImagePathError};
+pub use platform::{Platform, PlatformParseError};
+pub use span::{SourceText, Span};

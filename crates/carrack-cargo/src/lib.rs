@@ -1,0 +1,1 @@
+//! Reads a Cargo workspace: what is built, from which inputs, into which images.

@@ -1,0 +1,1 @@
+//! Walks and hashes a source tree where it lies.

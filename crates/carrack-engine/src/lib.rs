@@ -1,0 +1,1 @@
+//! Solves a build graph: keys, cache, sandboxed steps, image assembly.

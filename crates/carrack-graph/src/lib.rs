@@ -1,0 +1,1 @@
+//! The build graph: closed, typed and keyed by content.

@@ -1,0 +1,1 @@
+//! Image names, configurations, deterministic layers and the carriers that move images.

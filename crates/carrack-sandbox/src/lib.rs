@@ -1,0 +1,1 @@
+//! Runs one process isolated from the host.

@@ -1,0 +1,1 @@
+//! Everything Carrack keeps on disk: blobs, index, build folders.
