@@ -1,1 +1,83 @@
-//! Solves a build graph: keys, cache, sandboxed steps, image assembly.
+//! Solves a build graph on this machine: keys, kept results, sandboxed commands, layers, images.
+//!
+//! [`Engine`] is the embedded [`Backend`]. It never knows which front end drew the graph; what it has to know about the
+//! program that a step runs, a [`Tool`] tells it. [`Inputs`] hashes the sources where they lie.
+//!
+//! A result is used again when the step's static record has the same digest and everything that the step learned while
+//! it ran is as it was, both by content. Modification times decide what is hashed again, never what is built again.
+//!
+//! Failure: an [`EngineError`]. Whatever the end, what is in the store is whole: blobs first, the index last.
+
+mod closure;
+mod error;
+mod exec;
+mod image;
+mod inputs;
+mod keys;
+mod layer;
+mod listing;
+mod memo;
+mod seen;
+mod solve;
+mod why;
+mod written;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use carrack_base::{Cancel, EventSink};
+use carrack_graph::{Backend, BuildGraph, BuiltImage, Tool};
+use carrack_sandbox::Launcher;
+use carrack_store::Store;
+
+pub use error::EngineError;
+pub use inputs::{Inputs, Source, Sources};
+
+/// What a caller may choose about a build.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Uses nothing that an earlier build left.
+    pub no_cache: bool,
+}
+
+/// The embedded engine.
+pub struct Engine<'a> {
+    store: &'a Store,
+    inputs: &'a Inputs<'a>,
+    launcher: Launcher,
+    tools: BTreeMap<&'static str, Arc<dyn Tool>>,
+    options: Options,
+}
+
+impl<'a> Engine<'a> {
+    /// An engine that keeps everything in `store` and starts commands through `launcher`.
+    pub fn new(store: &'a Store, inputs: &'a Inputs<'a>, launcher: Launcher, options: Options) -> Self {
+        Self { store, inputs, launcher, tools: BTreeMap::new(), options }
+    }
+
+    /// Makes a program known by the name that [`carrack_graph::ExecOp::tool`] uses.
+    #[must_use]
+    pub fn with_tool(mut self, name: &'static str, tool: Arc<dyn Tool>) -> Self {
+        self.tools.insert(name, tool);
+        self
+    }
+
+    fn tool(&self, name: &str) -> &dyn Tool {
+        &**self.tools.get(name).expect("whoever wires the engine names every tool that its front ends use")
+    }
+}
+
+impl Backend for Engine<'_> {
+    type Error = EngineError;
+
+    fn build(
+        &self,
+        graph: &BuildGraph,
+        events: &dyn EventSink,
+        cancel: &Cancel,
+    ) -> Result<Vec<BuiltImage>, EngineError> {
+        let built = solve::Solver::new(self, graph, self.inputs, events, cancel).images();
+        self.inputs.save();
+        built
+    }
+}

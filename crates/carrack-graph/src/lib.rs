@@ -1,1 +1,18 @@
-//! The build graph: closed, typed and keyed by content.
+//! The build graph: what has to be done, closed and typed before anything is done.
+//!
+//! A front end draws a [`BuildGraph`] of [`Op`]s; a [`Backend`] solves it. Nothing here runs or stores anything. The key
+//! of every step is the digest of a [`KeyRecord`]; the record is kept, so that two of them can be compared field by
+//! field ([`KeyRecord::changes`]) when someone asks why a step ran again.
+
+mod graph;
+mod op;
+mod port;
+mod record;
+
+pub use graph::{BuildGraph, GraphError, NodeId};
+pub use op::{
+    AddedFile, BuildFolder, ClosureOp, EnvValue, ExecMount, ExecOp, ExecRoot, HostTree, ImageOp, ImageSettings, LayerOp,
+    LayerPart, Op, Owner, Probe, TreeOp,
+};
+pub use port::{Backend, BuiltImage, Invalidation, Observed, Observer, Places, Tool};
+pub use record::{Change, ChangeKind, Field, KeyRecord, Listing, RecordError};

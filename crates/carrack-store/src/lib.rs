@@ -1,1 +1,83 @@
-//! Everything Carrack keeps on disk: blobs, index, build folders.
+//! Everything that Carrack keeps on disk, below one versioned root.
+//!
+//! ```text
+//! <root>/CACHEDIR.TAG              so that backups leave the store out
+//! <root>/format                    "1\n": the layout's version; written last when a store is created
+//! <root>/lock                      flock: exclusive to create and to collect, shared by leases
+//! <root>/index.db                  SQLite: what is known about blobs, images and steps
+//! <root>/blobs/sha256/<2>/<hex>    immutable; the name is the digest
+//! <root>/blobs/sha256/<2>/<hex>.corrupt   a blob that failed its digest, until the next collection
+//! <root>/stat/<id>                 stat caches; only their place is given here
+//! <root>/targets/<id>/lock         flock: one build at a time; holds the holder's process id
+//! <root>/targets/<id>/…            a workspace's build folder; its content is the holder's own
+//! <root>/cargo/<id>/               a CARGO_HOME; cargo locks it itself
+//! <root>/scratch/<pid>-<n>/lock    flock: held by the process that the folder belongs to
+//! <root>/scratch/<pid>-<n>/…       temporary; whoever finds it unheld removes it
+//! ```
+//!
+//! Owns: that layout, and that many processes use it at once. A blob is written to a scratch folder, synced, and renamed
+//! into its place; then the index names it, in one [`Batch`], last. So a crash loses at most what was in flight: a
+//! scratch folder that the next [`Lease`] removes, or a blob that no row names and the next [`Store::collect`] takes. After
+//! a power failure the index may lack its last batches (SQLite's `synchronous=NORMAL`), or name a blob whose rename was
+//! lost; a missing blob is an ordinary answer, and a build makes it again.
+//!
+//! Locks are taken in this order, each at most once: a target folder's, then `lock`. A scratch folder's lock and SQLite's
+//! own are held inside of these and never waited for while waiting for another. They are flocks: they go when their
+//! process does, and when the last copy of their descriptor does, so a child that neither executes another program nor
+//! closes its files keeps them.
+//!
+//! Deliberately not here: what the values in the index mean, which folder is the root, the network.
+//!
+//! Fails with [`StoreError`], whose every variant names the file or folder.
+
+mod blobs;
+mod collect;
+mod error;
+mod folders;
+mod index;
+mod removal;
+mod root;
+mod scratch;
+
+pub use blobs::BlobWriter;
+pub use collect::{Collected, Lease};
+pub use error::StoreError;
+pub use folders::TargetFolder;
+pub use index::{Batch, Bucket, ImageRow};
+pub use scratch::Scratch;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use index::Index;
+
+/// An open store. Threads may share it; another process opens its own.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    index: Index,
+    /// Where blobs are written until they are whole; made for the first one.
+    incoming: OnceLock<Scratch>,
+}
+
+impl Store {
+    /// Opens the store at `root` and creates it if there is none. Many processes may do so at once.
+    ///
+    /// Opening an existing store reads the format file and opens the index, nothing else.
+    ///
+    /// Errors: [`StoreError::NewerFormat`], [`StoreError::DamagedFormat`], [`StoreError::DamagedIndex`],
+    /// [`StoreError::ReadOnly`], or [`StoreError::Io`] and [`StoreError::DiskFull`] for the folder or file that could
+    /// not be made or read.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let index = match root::check_format(root)? {
+            true if root.join(index::FILE).exists() => Index::open(root)?,
+            _ => root::create(root)?,
+        };
+        Ok(Self { root: root.to_owned(), index, incoming: OnceLock::new() })
+    }
+
+    /// The root, as it was given.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}

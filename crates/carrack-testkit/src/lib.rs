@@ -1,1 +1,21 @@
-//! Fixtures for the tests of the other crates.
+//! Fixtures for the tests of the other crates: small projects on disk, and the program run on them.
+//!
+//! Failing to set a fixture up is a failing test, so everything here panics with the path concerned.
+
+mod program;
+mod project;
+
+pub use program::{Finished, Program};
+pub use project::Project;
+
+/// Says in the test's output that something could not be tested here.
+#[expect(clippy::print_stderr, reason = "a skipped test has to be seen")]
+pub fn skipped(what: &str, why: &str) {
+    eprintln!("skipped: {what}: {why}");
+}
+
+/// Whether a program is on this machine.
+pub fn has_program(name: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
+}

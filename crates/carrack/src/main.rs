@@ -1,1 +1,82 @@
-fn main() {}
+//! The program: reads the command line, wires the libraries, shows progress and errors.
+//!
+//! ```text
+//! arguments → workspace (plan, graph) → engine → images → output
+//!                                         └→ events → progress
+//! ```
+
+mod arguments;
+mod blobs;
+mod caller;
+mod commands;
+mod failure;
+mod output;
+mod progress;
+mod remap;
+mod signals;
+mod snippet;
+mod terminal;
+mod workspace;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use carrack_base::Cancel;
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use caller::Caller;
+use failure::{Failure, code};
+use terminal::Terminal;
+
+fn main() -> ExitCode {
+    // This program is also the sandbox's helper, and rustc's stand-in where there is no sandbox.
+    carrack_sandbox::run_init_if_asked();
+    if let Some(ended) = remap::run_if_asked() {
+        return ended;
+    }
+    let start = Instant::now();
+    let terminal = Terminal::of_stderr();
+    let mut words: Vec<_> = std::env::args_os().collect();
+    // `cargo carrack build` runs `cargo-carrack carrack build`.
+    if words.get(1).is_some_and(|word| word == "carrack") {
+        words.remove(1);
+    }
+    let arguments = match Arguments::try_parse_from(words) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // If even that can't be printed, the exit code has to do.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { code::USAGE } else { 0 });
+        }
+    };
+    let cancel = Cancel::default();
+    let result = signals::watch(&cancel)
+        .map_err(|error| Failure::bug(&error))
+        .and_then(|()| run(arguments, &terminal, &cancel, start));
+    match (result, cancel.signal()) {
+        (Ok(ended), _) => ended,
+        // What failed because of the signal is no failure of its own.
+        (Err(_), Some(signal)) => fail(&Failure::Cancelled { signal }, &terminal),
+        (Err(failure), None) => fail(&failure, &terminal),
+    }
+}
+
+fn fail(failure: &Failure, terminal: &Terminal) -> ExitCode {
+    // Someone who closed standard error does not want to read it.
+    let _ = std::io::stderr().lock().write_all(failure.report(terminal).as_bytes());
+    ExitCode::from(failure.code())
+}
+
+fn run(arguments: Arguments, terminal: &Terminal, cancel: &Cancel, start: Instant) -> Result<ExitCode, Failure> {
+    let caller = Caller::of_this_process();
+    let state = caller.state(arguments.home);
+    match arguments.command {
+        Command::Build(build) => commands::build::run(&build, &caller, &state, terminal, cancel, start),
+        Command::Run(run) => commands::run::run(&run, &caller, &state, cancel),
+        Command::Images(images) => commands::images::run(&images, &state),
+        Command::Rm(rm) => commands::rm::run(&rm, &state),
+        Command::Completions { shell } => commands::completions::run(shell),
+    }
+}

@@ -1,0 +1,99 @@
+//! Reads from cargo's configuration files the paths that they name: further files, patches, overrides and vendored
+//! sources. Everything else in them is cargo's business. A value of an unexpected type is skipped: cargo, which reads
+//! the same file, has the better words for it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use carrack_base::{SourceText, Span};
+use toml_edit::{Document, Item, TableLike, Value};
+
+use crate::config::normalise;
+
+/// What one configuration file points at, absolute.
+#[derive(Debug, Default)]
+pub(crate) struct NamedPaths {
+    /// `include`d configuration files that are there.
+    pub(crate) includes: Vec<PathBuf>,
+    /// Folders of packages: `[patch]` and `paths`.
+    pub(crate) packages: Vec<PathBuf>,
+    /// `[source]` replacements on disk: vendored folders and local registries.
+    pub(crate) sources: Vec<PathBuf>,
+}
+
+/// Why a TOML file could not be used.
+#[derive(Debug)]
+pub(crate) enum TomlFileError {
+    Unreadable(io::Error),
+    Malformed { span: Span, message: String },
+}
+
+/// Reads `path` as TOML.
+pub(crate) fn read_toml(path: &Path) -> Result<Document<String>, TomlFileError> {
+    let text = std::fs::read_to_string(path).map_err(TomlFileError::Unreadable)?;
+    match Document::parse(text.clone()) {
+        Ok(document) => Ok(document),
+        Err(error) => {
+            let source = Arc::new(SourceText { path: path.to_owned(), text });
+            let span = Span { source, range: error.span().unwrap_or(0..0) };
+            Err(TomlFileError::Malformed { span, message: error.message().to_owned() })
+        }
+    }
+}
+
+/// Reads the paths that the configuration file `path` names.
+pub(crate) fn named_paths(path: &Path) -> Result<NamedPaths, TomlFileError> {
+    let document = read_toml(path)?;
+    let own_folder = path.parent().expect("a file is in a folder");
+    // `/work/.cargo/config.toml` speaks relative to `/work`, except in `include`.
+    let base = own_folder.parent().unwrap_or(own_folder);
+    let mut named = NamedPaths::default();
+
+    let include = document.get("include").and_then(Item::as_value);
+    let includes: Vec<&Value> = match include {
+        Some(Value::Array(array)) => array.iter().collect(),
+        other => other.into_iter().collect(),
+    };
+    for include in includes {
+        let text = include.as_str().or_else(|| include.as_inline_table()?.get("path")?.as_str());
+        if let Some(included) =
+            text.map(|text| normalise(&own_folder.join(text))).filter(|path| path.is_file())
+        {
+            named.includes.push(included);
+        }
+    }
+    let overrides = document.get("paths").and_then(Item::as_array).into_iter().flatten();
+    named.packages.extend(overrides.filter_map(Value::as_str).map(|text| normalise(&base.join(text))));
+    named.packages.extend(patches(document.as_table(), base));
+    for (_, source) in tables(document.get("source")) {
+        for kind in ["directory", "local-registry"] {
+            if let Some(text) = source.get(kind).and_then(Item::as_str) {
+                named.sources.push(normalise(&base.join(text)));
+            }
+        }
+    }
+    Ok(named)
+}
+
+/// The folders that `[patch.*]` and `[replace]` of a manifest or configuration name.
+pub(crate) fn patches(document: &dyn TableLike, base: &Path) -> Vec<PathBuf> {
+    let registries = tables(document.get("patch")).into_iter().map(|(_, registry)| registry);
+    let replace = document.get("replace").and_then(Item::as_table_like);
+    registries.chain(replace).flat_map(|table| paths_of_dependencies(table, base)).collect()
+}
+
+/// The folders that a table of dependencies names by `path`.
+pub(crate) fn paths_of_dependencies(dependencies: &dyn TableLike, base: &Path) -> Vec<PathBuf> {
+    let path = |(_, dependency): (&str, &Item)| {
+        let text = dependency.as_table_like()?.get("path")?.as_str()?;
+        Some(normalise(&base.join(text)))
+    };
+    dependencies.iter().filter_map(path).collect()
+}
+
+/// The entries of a table that are tables themselves.
+pub(crate) fn tables(item: Option<&Item>) -> Vec<(&str, &dyn TableLike)> {
+    let entries = item.and_then(Item::as_table_like).into_iter().flat_map(|table| table.iter());
+    entries.filter_map(|(name, item)| Some((name, item.as_table_like()?))).collect()
+}

@@ -1,0 +1,185 @@
+//! Finds the workspace that a path belongs to, and the files outside of it that cargo and rustup read, without
+//! asking either.
+//!
+//! The rules are cargo's own (`cargo::core::find_workspace_root`): the nearest manifest upward; its `[workspace]`,
+//! its `package.workspace`, or the nearest manifest above it that is a workspace and does not exclude it. Whether the
+//! workspace in turn accepts the package as its member is for cargo to say: `cargo metadata` complains.
+//!
+//! Does not expand `members`, does not read cargo's configuration, only finds it. Fails if there is no manifest, or
+//! if one on the way can't be read or parsed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use carrack_base::Span;
+use toml_edit::Item;
+
+use crate::cargo_config::{self, TomlFileError};
+use crate::config::normalise;
+
+/// A workspace on disk, and what around it changes how it is built. All paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// The folder of the workspace's manifest.
+    pub root: PathBuf,
+    /// The manifest that is nearest to where the search began: the workspace's own, or a member's.
+    pub nearest_manifest: PathBuf,
+    /// `Cargo.lock`, if the workspace has one.
+    pub lock_file: Option<PathBuf>,
+    /// The caller's CARGO_HOME, with symbolic links resolved where it exists.
+    pub cargo_home: PathBuf,
+    /// Cargo's configuration files, the most specific first, CARGO_HOME's last, each followed by what it includes.
+    pub cargo_configs: Vec<PathBuf>,
+    /// The nearest `rust-toolchain` or `rust-toolchain.toml` upward of the workspace's root.
+    pub toolchain_file: Option<PathBuf>,
+    /// Files that were looked for in vain. If one appears, the location or the build may be another.
+    pub absent: Vec<PathBuf>,
+}
+
+/// Why no workspace was found.
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    /// No folder from `start` upward holds a `Cargo.toml`.
+    #[error("find Cargo.toml in {start} or a folder above it")]
+    NoManifest {
+        /// Where the search began.
+        start: PathBuf,
+    },
+    /// A file or folder can't be read.
+    #[error("read {path}")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A manifest or a configuration file of cargo's is not TOML.
+    #[error("parse {path}: {message}", path = span.source.path.display())]
+    Syntax {
+        /// Where.
+        span: Span,
+        /// What the parser says.
+        message: String,
+    },
+}
+
+/// Finds the workspace of `start`, a folder or a `Cargo.toml`. `cargo_home` is the caller's CARGO_HOME.
+///
+/// Symbolic links in `start` are resolved, so that a workspace has one path. Errors: as [`LocateError`].
+pub fn locate(start: &Path, cargo_home: &Path) -> Result<Location, LocateError> {
+    let unreadable = |source| LocateError::Unreadable { path: start.to_owned(), source };
+    let start = start.canonicalize().map_err(unreadable)?;
+    let cargo_home = cargo_home.canonicalize().unwrap_or_else(|_| cargo_home.to_owned());
+    let mut absent = Vec::new();
+
+    let nearest_manifest = if start.is_file() {
+        start
+    } else {
+        let mut candidates = start.ancestors().map(|folder| folder.join("Cargo.toml"));
+        let found = candidates.find(|manifest| is_there(manifest, &mut absent));
+        found.ok_or_else(|| LocateError::NoManifest { start: start.clone() })?
+    };
+    let root_manifest = root_manifest(&nearest_manifest, &cargo_home, &mut absent)?;
+    let root = folder_of(&root_manifest).to_owned();
+
+    let lock_file = Some(root.join("Cargo.lock")).filter(|path| is_there(path, &mut absent));
+    let mut cargo_configs = Vec::new();
+    let homes = root.ancestors().map(|folder| folder.join(".cargo")).chain([cargo_home.clone()]);
+    for folder in homes {
+        // Cargo reads the name without an extension first and then ignores the other.
+        let names = [folder.join("config"), folder.join("config.toml")];
+        if let Some(config) = names.into_iter().find(|path| is_there(path, &mut absent)) {
+            add_config(config, &mut cargo_configs)?;
+        }
+    }
+    let toolchain_file = root
+        .ancestors()
+        .flat_map(|folder| [folder.join("rust-toolchain"), folder.join("rust-toolchain.toml")])
+        .find(|path| is_there(path, &mut absent));
+    absent.sort();
+    absent.dedup();
+    Ok(Location { root, nearest_manifest, lock_file, cargo_home, cargo_configs, toolchain_file, absent })
+}
+
+/// What a manifest says about its workspace.
+enum Role {
+    Root { exclude: Vec<PathBuf>, members: Vec<PathBuf> },
+    PointsAt(PathBuf),
+    Nothing,
+}
+
+pub(crate) fn root_manifest(
+    nearest: &Path,
+    cargo_home: &Path,
+    absent: &mut Vec<PathBuf>,
+) -> Result<PathBuf, LocateError> {
+    let mut folder = Some(folder_of(nearest));
+    while let Some(current) = folder {
+        let manifest = current.join("Cargo.toml");
+        if manifest == nearest || is_there(&manifest, absent) {
+            match role(&manifest)? {
+                Role::Root { exclude, members } => {
+                    let named = |paths: &[PathBuf]| paths.iter().any(|path| nearest.starts_with(path));
+                    if manifest == nearest || named(&members) || !named(&exclude) {
+                        return Ok(manifest);
+                    }
+                }
+                Role::PointsAt(root) => return Ok(root.join("Cargo.toml")),
+                Role::Nothing => {}
+            }
+        }
+        // A package below CARGO_HOME or in `cargo package`'s folder has nothing to do with what lies above.
+        if current == cargo_home || current.ends_with("target/package") {
+            break;
+        }
+        folder = current.parent();
+    }
+    Ok(nearest.to_owned())
+}
+
+/// Adds a configuration file and, behind it, what it includes.
+fn add_config(config: PathBuf, configs: &mut Vec<PathBuf>) -> Result<(), LocateError> {
+    if configs.contains(&config) {
+        return Ok(());
+    }
+    let named = cargo_config::named_paths(&config).map_err(|error| match error {
+        TomlFileError::Unreadable(source) => LocateError::Unreadable { path: config.clone(), source },
+        TomlFileError::Malformed { span, message } => LocateError::Syntax { span, message },
+    })?;
+    configs.push(config);
+    named.includes.into_iter().try_for_each(|included| add_config(included, configs))
+}
+
+fn role(manifest: &Path) -> Result<Role, LocateError> {
+    let document = cargo_config::read_toml(manifest).map_err(|error| match error {
+        TomlFileError::Unreadable(source) => LocateError::Unreadable { path: manifest.to_owned(), source },
+        TomlFileError::Malformed { span, message } => LocateError::Syntax { span, message },
+    })?;
+    let folder = folder_of(manifest);
+    let paths = |item: Option<&Item>| -> Vec<PathBuf> {
+        let array = item.and_then(Item::as_array);
+        let texts = array.into_iter().flatten().filter_map(toml_edit::Value::as_str);
+        texts.map(|text| normalise(&folder.join(text))).collect()
+    };
+    if let Some(workspace) = document.get("workspace") {
+        return Ok(Role::Root {
+            exclude: paths(workspace.get("exclude")),
+            members: paths(workspace.get("members")),
+        });
+    }
+    let pointer = document.get("package").and_then(|package| package.get("workspace")).and_then(Item::as_str);
+    Ok(pointer.map_or(Role::Nothing, |pointer| Role::PointsAt(normalise(&folder.join(pointer)))))
+}
+
+fn is_there(path: &Path, absent: &mut Vec<PathBuf>) -> bool {
+    let there = path.is_file();
+    if !there {
+        absent.push(path.to_owned());
+    }
+    there
+}
+
+fn folder_of(manifest: &Path) -> &Path {
+    manifest.parent().expect("a manifest is in a folder")
+}

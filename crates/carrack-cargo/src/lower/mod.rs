@@ -1,0 +1,276 @@
+//! Draws the build graph of a workspace: one cargo invocation, then for each service its layers and its image.
+//!
+//! ```text
+//! Tree(sources) → Exec(cargo build) ─┬→ Closure → Layer(libraries) ─┐
+//!                                    └──────────→ Layer(binary) ────┼→ Image     for each service
+//!                                       Layer(files, if any) ───────┘
+//! ```
+//!
+//! Everything that decides the result stands in the ops: the engine looks at nothing else. Nothing is read here.
+
+mod user;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use carrack_base::{ImagePath, Platform};
+use carrack_graph::{
+    AddedFile, BuildFolder, BuildGraph, ClosureOp, EnvValue, ExecMount, ExecOp, ExecRoot, GraphError, HostTree,
+    ImageOp, ImageSettings, LayerOp, LayerPart, NodeId, Op, Probe, TreeOp,
+};
+
+use crate::config::Healthcheck;
+use crate::plan::{self, CargoPlan, Service};
+use user::ImageUser;
+
+pub use user::UserError;
+
+/// The name under which the engine has to know [`crate::tool::CargoTool`].
+pub const TOOL: &str = "cargo";
+
+/// Where binaries go.
+const BINARIES: &str = "/usr/local/bin";
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// What the caller of a build adds to the plan. Paths are the host's.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The command line: cargo and its arguments, as it runs inside.
+    pub argv: Vec<String>,
+    /// The environment of the build.
+    pub env: BTreeMap<String, EnvValue>,
+    /// What decides the result besides sources, arguments and environment (`rustc` → `1.95.0`), in words for people.
+    pub identity: BTreeMap<String, String>,
+    /// Name of the build folder in the store.
+    pub build_folder: String,
+    /// Carrack's own CARGO_HOME.
+    pub cargo_home: PathBuf,
+    /// The lock file that was resolved for a workspace that has none.
+    pub lock_file: Option<String>,
+    /// Files and folders with credentials, hidden from the build.
+    pub credentials: Vec<PathBuf>,
+    /// Folders below the sources that are no input: the workspace's own target folder.
+    pub left_out: Vec<PathBuf>,
+    /// For which machines the images are.
+    pub platform: Platform,
+    /// Time of everything in the images, in seconds since the epoch.
+    pub created: u64,
+    /// References that replace the configured ones; only for a single service.
+    pub tags: Vec<String>,
+    /// Labels of every image.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A plan that can't become a graph.
+#[derive(Debug, thiserror::Error)]
+pub enum LowerError {
+    /// A service's user, or a file's owner, makes no sense.
+    #[error("service {service}: {source}")]
+    User {
+        /// The service.
+        service: String,
+        /// Why.
+        #[source]
+        source: UserError,
+    },
+    /// The graph was drawn wrongly: a bug.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}
+
+/// The folders whose content decides the result.
+pub fn sources(plan: &CargoPlan, left_out: &[PathBuf]) -> TreeOp {
+    let mut folders: Vec<&Path> = vec![&plan.root];
+    folders.extend(plan.outside_packages.iter().map(PathBuf::as_path));
+    folders.extend(plan.vendored.iter().map(PathBuf::as_path));
+    folders.sort();
+    // A folder within another one is walked with it.
+    folders.dedup_by(|inner, outer| inner.starts_with(&*outer));
+    let tree = |folder: &Path| HostTree {
+        name: match folder.strip_prefix(&plan.source_root) {
+            Ok(relative) => relative.to_string_lossy().into_owned(),
+            Err(_) => folder.to_string_lossy().into_owned(),
+        },
+        exclude: left_out.iter().filter(|path| path.starts_with(folder)).cloned().collect(),
+        host: folder.to_owned(),
+    };
+    TreeOp { trees: folders.into_iter().map(tree).collect() }
+}
+
+/// The graph of `plan`.
+///
+/// Errors: [`LowerError`].
+pub fn lower(plan: &CargoPlan, around: &Surroundings) -> Result<BuildGraph, LowerError> {
+    let mut graph = BuildGraph::default();
+    let tree = graph.add(Op::Tree(sources(plan, &around.left_out)))?;
+    let exec = graph.add(Op::Exec(exec(plan, around, tree)))?;
+    for service in &plan.services {
+        add_service(&mut graph, service, around, exec)
+            .map_err(|error| error.of(service))?;
+    }
+    Ok(graph)
+}
+
+fn exec(plan: &CargoPlan, around: &Surroundings, sources: NodeId) -> ExecOp {
+    let mut mounts = vec![
+        ExecMount::Scratch { source: plan.source_root.clone(), target: PathBuf::from(plan::SOURCE) },
+        ExecMount::Folder { source: around.cargo_home.clone(), target: PathBuf::from(plan::CARGO_HOME) },
+    ];
+    let masks = around.credentials.iter().cloned();
+    mounts.extend(masks.map(|target| ExecMount::Mask { target }));
+    if let Some(text) = &around.lock_file {
+        let target = inside(plan, &plan.root.join("Cargo.lock"));
+        mounts.push(ExecMount::Text { target, text: text.clone() });
+    }
+    ExecOp {
+        name: "Compile".to_owned(),
+        root: ExecRoot::Host,
+        tool: TOOL,
+        argv: around.argv.clone(),
+        env: around.env.clone(),
+        cwd: inside(plan, &plan.root),
+        sources,
+        build_folder: BuildFolder { id: around.build_folder.clone(), target: PathBuf::from(plan::TARGET) },
+        mounts,
+        identity: around.identity.clone(),
+        artifacts: plan.services.iter().map(|service| service.binary.clone()).collect(),
+    }
+}
+
+fn inside(plan: &CargoPlan, path: &Path) -> PathBuf {
+    plan.in_sandbox(path).expect("the workspace lies within the source root")
+}
+
+/// An error that does not know its service yet.
+enum ServiceError {
+    User(UserError),
+    Graph(GraphError),
+}
+
+impl ServiceError {
+    fn of(self, service: &Service) -> LowerError {
+        match self {
+            Self::User(source) => LowerError::User { service: service.binary.clone(), source },
+            Self::Graph(error) => LowerError::Graph(error),
+        }
+    }
+}
+
+impl From<GraphError> for ServiceError {
+    fn from(error: GraphError) -> Self {
+        Self::Graph(error)
+    }
+}
+
+impl From<UserError> for ServiceError {
+    fn from(error: UserError) -> Self {
+        Self::User(error)
+    }
+}
+
+fn add_service(
+    graph: &mut BuildGraph,
+    service: &Service,
+    around: &Surroundings,
+    exec: NodeId,
+) -> Result<(), ServiceError> {
+    let config = &service.config;
+    let user = ImageUser::new(config.user.as_deref())?;
+    let layer = |title, parts| Op::Layer(LayerOp { title, parts, mtime: around.created });
+    let artifact = service.binary.clone();
+    let binary = path(&format!("{BINARIES}/{}", service.binary));
+
+    let closure = ClosureOp { exec, artifact: artifact.clone(), timezones: config.timezones };
+    let closure = graph.add(Op::Closure(closure))?;
+    let mut base = vec![LayerPart::Closure(closure)];
+    base.extend(user.parts());
+    let mut layers = vec![
+        graph.add(layer("libraries", base))?,
+        graph.add(layer("binary", vec![LayerPart::Artifact { exec, artifact, to: binary.clone() }]))?,
+    ];
+    let files = files(service, &user)?;
+    if !files.is_empty() {
+        layers.push(graph.add(layer("files", files))?);
+    }
+
+    let mut env = BTreeMap::from([
+        ("PATH".to_owned(), SEARCH_PATH.to_owned()),
+        ("SSL_CERT_FILE".to_owned(), CERTIFICATES.to_owned()),
+    ]);
+    env.extend(config.env.clone());
+    let mut labels = config.labels.clone();
+    labels.extend(around.labels.clone());
+    let tags = match &around.tags[..] {
+        [] => service.tags.iter().map(|tag| format!("{}:{tag}", service.image)).collect(),
+        tags => tags.to_vec(),
+    };
+    let settings = ImageSettings {
+        platform: around.platform.clone(),
+        created: around.created,
+        env: env.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        user: user.setting(),
+        workdir: config.workdir.clone().unwrap_or_else(ImagePath::root),
+        entrypoint: config.entrypoint.clone().unwrap_or_else(|| vec![binary.to_string()]),
+        cmd: config.cmd.clone().unwrap_or_default(),
+        ports: config.ports.iter().map(ToString::to_string).collect(),
+        volumes: config.volumes.iter().cloned().collect(),
+        labels,
+        healthcheck: config.healthcheck.as_ref().map(probe),
+        stop_signal: config.stop_signal.clone(),
+    };
+    graph.add(Op::Image(ImageOp { name: service.binary.clone(), tags, layers, settings }))?;
+    Ok(())
+}
+
+/// What the configuration adds: files, and the folders that the service's user has to be able to write to.
+fn files(service: &Service, user: &ImageUser) -> Result<Vec<LayerPart>, UserError> {
+    let config = &service.config;
+    let mut parts = Vec::new();
+    for added in &config.files {
+        let owner = added.owner.as_deref().map_or(Ok(user::ROOT), |owner| user.owner(owner))?;
+        let name = added.from.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        parts.push(LayerPart::Added(AddedFile {
+            from: added.from.clone(),
+            name,
+            to: added.to.clone(),
+            mode: added.mode,
+            owner,
+        }));
+    }
+    let added: BTreeSet<&ImagePath> = config.files.iter().map(|added| &added.to).collect();
+    let own = config.workdir.iter().filter(|folder| **folder != ImagePath::root()).chain(&config.volumes);
+    for folder in own.collect::<BTreeSet<_>>().into_iter().filter(|folder| !added.contains(folder)) {
+        parts.push(LayerPart::Folder { to: folder.clone(), mode: 0o755, owner: user.ids() });
+    }
+    Ok(parts)
+}
+
+fn probe(healthcheck: &Healthcheck) -> Probe {
+    match healthcheck {
+        Healthcheck::Disabled => Probe {
+            test: vec!["NONE".to_owned()],
+            interval: None,
+            timeout: None,
+            start_period: None,
+            start_interval: None,
+            retries: None,
+        },
+        Healthcheck::Command { cmd, interval, timeout, start_period, start_interval, retries } => {
+            let nanoseconds =
+                |time: &Option<std::time::Duration>| time.and_then(|time| u64::try_from(time.as_nanos()).ok());
+            Probe {
+                test: std::iter::once("CMD".to_owned()).chain(cmd.iter().cloned()).collect(),
+                interval: nanoseconds(interval),
+                timeout: nanoseconds(timeout),
+                start_period: nanoseconds(start_period),
+                start_interval: nanoseconds(start_interval),
+                retries: *retries,
+            }
+        }
+    }
+}
+
+fn path(text: &str) -> ImagePath {
+    ImagePath::new(text).expect("the text is an absolute path")
+}

@@ -1,0 +1,95 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use object::elf::{self, DynamicTag, FileClass, Machine};
+use object::endian::Endianness;
+use object::read::FileKind;
+use object::read::elf::{Dyn, FileHeader, ProgramHeader};
+
+/// What the dynamic loader reads of one file.
+#[derive(Debug, Clone)]
+pub(crate) struct ElfFile {
+    /// Class and machine: a library only fits a program that has the same.
+    pub(crate) machine: (FileClass, Machine),
+    /// `PT_INTERP`; absent in static programs and in libraries.
+    pub(crate) interpreter: Option<PathBuf>,
+    /// `DT_NEEDED`, in order.
+    pub(crate) needed: Vec<String>,
+    /// `DT_RPATH`, split at colons.
+    pub(crate) rpath: Vec<String>,
+    /// `DT_RUNPATH`, split at colons.
+    pub(crate) runpath: Option<Vec<String>>,
+}
+
+/// A file that can't be read as ELF.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ElfError {
+    #[error("cannot read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path} is not an ELF file that this program understands: {reason}")]
+    Malformed { path: PathBuf, reason: String },
+}
+
+impl ElfFile {
+    /// Reads a program or library.
+    ///
+    /// Errors: [`ElfError`]; a damaged file never panics.
+    pub(crate) fn read(path: &Path) -> Result<Self, ElfError> {
+        let bytes = std::fs::read(path).map_err(|source| ElfError::Read { path: path.to_owned(), source })?;
+        let parsed = match FileKind::parse(&*bytes) {
+            Ok(FileKind::Elf64) => parse::<elf::FileHeader64<Endianness>>(&bytes),
+            Ok(FileKind::Elf32) => parse::<elf::FileHeader32<Endianness>>(&bytes),
+            _ => Err("it has no ELF header".to_owned()),
+        };
+        parsed.map_err(|reason| ElfError::Malformed { path: path.to_owned(), reason })
+    }
+}
+
+fn parse<Header: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<ElfFile, String> {
+    let text = |error: object::Error| error.to_string();
+    let header = Header::parse(bytes).map_err(text)?;
+    let endian = header.endian().map_err(text)?;
+    let mut file = ElfFile {
+        machine: (header.e_ident().class, header.e_machine(endian)),
+        interpreter: None,
+        needed: Vec::new(),
+        rpath: Vec::new(),
+        runpath: None,
+    };
+    let segments = header.program_headers(endian, bytes).map_err(text)?;
+    for segment in segments {
+        if let Some(name) = segment.interpreter(endian, bytes).map_err(text)? {
+            file.interpreter = Some(PathBuf::from(String::from_utf8_lossy(name).into_owned()));
+        }
+        let Some(entries) = segment.dynamic(endian, bytes).map_err(text)? else { continue };
+        let value = |tag: DynamicTag| {
+            entries
+                .iter()
+                .find(|entry| entry.d_tag(endian) == tag)
+                .map(|entry| -> u64 { entry.d_val(endian).into() })
+        };
+        let (Some(address), Some(size)) = (value(elf::DT_STRTAB), value(elf::DT_STRSZ)) else { continue };
+        let table = segments
+            .iter()
+            .find_map(|load| load.data_range(endian, bytes, address, size).ok().flatten())
+            .ok_or("its dynamic string table is not in the file")?;
+        let string = |offset: u64| -> Result<String, String> {
+            let start = usize::try_from(offset).map_err(|_| "a string lies outside of its table")?;
+            let rest = table.get(start..).ok_or("a string lies outside of its table")?;
+            let end = rest.iter().position(|byte| *byte == 0).ok_or("a string has no end")?;
+            Ok(String::from_utf8_lossy(&rest[..end]).into_owned())
+        };
+        let folders = |offset| string(offset).map(|text| text.split(':').map(str::to_owned).collect::<Vec<_>>());
+        for entry in entries {
+            let offset: u64 = entry.d_val(endian).into();
+            match entry.d_tag(endian) {
+                elf::DT_NULL => break,
+                elf::DT_NEEDED => file.needed.push(string(offset)?),
+                elf::DT_RPATH => file.rpath = folders(offset)?,
+                elf::DT_RUNPATH => file.runpath = Some(folders(offset)?),
+                _ => {}
+            }
+        }
+    }
+    Ok(file)
+}

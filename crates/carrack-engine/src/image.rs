@@ -1,0 +1,133 @@
+//! Assembles images, writes their documents, and says what is new about them.
+
+use std::collections::BTreeMap;
+
+use carrack_base::BuildEvent;
+use carrack_graph::{BuiltImage, ImageOp, ImageSettings, KeyRecord, NodeId, Op, Probe};
+use carrack_oci::wire::{Descriptor, Healthcheck, History, media_type, timestamp};
+use carrack_oci::{Image, ImageConfig, Layer};
+use carrack_store::Bucket;
+
+use crate::error::EngineError;
+use crate::solve::{LayerValue, Solver};
+use crate::{keys, why};
+
+impl Solver<'_> {
+    /// Solves everything that one image needs and puts it together.
+    pub(crate) fn image(&self, node: NodeId) -> Result<BuiltImage, EngineError> {
+        let Op::Image(op) = self.graph.op(node) else { unreachable!("the graph gave it out as an image") };
+        let layers = op.layers.iter().map(|layer| self.layer_value(*layer)).collect::<Result<Vec<_>, _>>()?;
+        let described: Vec<_> = layers.iter().map(|layer| (layer.title, layer.entries.clone())).collect();
+        let record = keys::image(op, &described);
+        let parts: Vec<Layer> = layers.iter().map(|layer| part(layer)).collect();
+        let titles: Vec<&str> = layers.iter().map(|layer| layer.title).collect();
+        let image = Image::assemble(config(&op.settings, &titles), &parts, BTreeMap::new());
+
+        let mut unchanged = true;
+        for bytes in [image.config_bytes(), image.manifest_bytes()] {
+            if self.store().blob_path(&carrack_base::Digest::of(bytes)).is_none() {
+                self.store().put_bytes(bytes)?;
+                unchanged = false;
+            }
+        }
+        let created_at = i64::try_from(op.settings.created).unwrap_or(i64::MAX);
+        let mut known = false;
+        for tag in &op.tags {
+            let row = self.store().image(tag)?;
+            known |= row.is_some();
+            if row.is_none_or(|row| row.manifest != image.digest()) {
+                self.store().tag_image(tag, &image.digest(), image.layers_size(), created_at)?;
+                unchanged = false;
+            }
+        }
+        if !unchanged {
+            self.say_what_changed(op, &record, known)?;
+        }
+        let digest = image.digest();
+        self.events.emit(BuildEvent::ImageReady {
+            image: op.tags.first().unwrap_or(&op.name).clone(),
+            digest,
+            size: image.layers_size(),
+            new_layers: u32::try_from(layers.iter().filter(|layer| layer.new).count()).unwrap_or(u32::MAX),
+            contents: contents(&layers),
+            unchanged,
+        });
+        Ok(BuiltImage {
+            name: op.name.clone(),
+            tags: op.tags.clone(),
+            manifest: digest,
+            config: image.manifest().config.digest,
+            size: image.layers_size(),
+            unchanged,
+        })
+    }
+
+    /// Compares with the record of the image that had the name before, and keeps the new one.
+    fn say_what_changed(&self, op: &ImageOp, record: &KeyRecord, known: bool) -> Result<(), EngineError> {
+        let key = format!("image {}", op.tags.first().unwrap_or(&op.name)).into_bytes();
+        if let Some(bytes) = self.store().get(Bucket::Latest, &key)?.filter(|_| known) {
+            let changes = KeyRecord::from_bytes(&bytes)?.changes(record, &|_| None);
+            if let Some(reason) = why::line(&changes) {
+                self.events.emit(BuildEvent::Why { image: Some(op.name.clone()), reason });
+            }
+        }
+        Ok(self.store().put(Bucket::Latest, &key, record.to_bytes())?)
+    }
+}
+
+fn part(layer: &LayerValue) -> Layer {
+    let written = &layer.written;
+    Layer {
+        descriptor: Descriptor::new(media_type::LAYER_GZIP, written.digest, written.size),
+        diff_id: written.diff_id,
+    }
+}
+
+/// `libraries 3.1 MB · binary 10.9 MB`, compressed sizes.
+fn contents(layers: &[std::sync::Arc<LayerValue>]) -> String {
+    let sized: Vec<String> = layers
+        .iter()
+        .map(|layer| {
+            let tenths = (layer.written.size + 50_000) / 100_000;
+            format!("{} {}.{}", layer.title, tenths / 10, tenths % 10)
+        })
+        .collect();
+    sized.join(" · ")
+}
+
+fn config(settings: &ImageSettings, titles: &[&str]) -> ImageConfig {
+    let mut image = ImageConfig::new(&settings.platform, settings.created);
+    let container = &mut image.config;
+    container.user.clone_from(&settings.user);
+    container.exposed_ports.clone_from(&settings.ports);
+    container.env.clone_from(&settings.env);
+    container.entrypoint = (!settings.entrypoint.is_empty()).then(|| settings.entrypoint.clone());
+    container.cmd = (!settings.cmd.is_empty()).then(|| settings.cmd.clone());
+    container.healthcheck = settings.healthcheck.as_ref().map(healthcheck);
+    container.volumes = settings.volumes.iter().map(ToString::to_string).collect();
+    container.working_dir = settings.workdir.to_string();
+    container.labels.clone_from(&settings.labels);
+    container.stop_signal = settings.stop_signal.clone().unwrap_or_default();
+    image.history = titles
+        .iter()
+        .map(|title| History {
+            created: Some(timestamp(settings.created)),
+            created_by: Some(format!("carrack: {title}")),
+            ..History::default()
+        })
+        .collect();
+    image
+}
+
+fn healthcheck(probe: &Probe) -> Healthcheck {
+    let nanoseconds = |time: Option<u64>| time.and_then(|time| i64::try_from(time).ok()).unwrap_or(0);
+    Healthcheck {
+        test: probe.test.clone(),
+        interval: nanoseconds(probe.interval),
+        timeout: nanoseconds(probe.timeout),
+        start_period: nanoseconds(probe.start_period),
+        start_interval: nanoseconds(probe.start_interval),
+        retries: probe.retries.map_or(0, i64::from),
+        ..Healthcheck::default()
+    }
+}

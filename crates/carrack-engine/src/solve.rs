@@ -1,0 +1,464 @@
+//! Solves a graph on demand: each op once, images side by side, nothing that no image needs.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use carrack_base::{BuildEvent, Cancel, ContentDigest, EventSink, StepId};
+use carrack_graph::{
+    BuildGraph, BuiltImage, ClosureOp, ExecMount, ExecOp, KeyRecord, LayerOp, NodeId, Observed, Op,
+};
+use carrack_store::{Batch, Bucket, Store};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::closure::ClosureEntry;
+use crate::error::EngineError;
+use crate::exec::{Runner, Workbench};
+use crate::inputs::{Inputs, Sources};
+use crate::layer::WrittenLayer;
+use crate::memo::{Learned, Memo, Memos};
+use crate::{Engine, keys, listing, why};
+
+/// Sources that change during a run are built again, but not for ever.
+const RUNS: u32 = 3;
+
+/// One build of one graph.
+pub(crate) struct Solver<'a> {
+    pub(crate) engine: &'a Engine<'a>,
+    pub(crate) graph: &'a BuildGraph,
+    pub(crate) events: &'a dyn EventSink,
+    pub(crate) cancel: &'a Cancel,
+    pub(crate) inputs: &'a Inputs<'a>,
+    /// One slot for each op; holding it while solving is what makes each op run once.
+    values: Vec<Mutex<Option<Value>>>,
+    next_step: AtomicU32,
+}
+
+#[derive(Clone)]
+enum Value {
+    Sources(Arc<Sources>),
+    Exec(Arc<ExecValue>),
+    Closure(Arc<ClosureValue>),
+    Layer(Arc<LayerValue>),
+}
+
+/// A command's result.
+pub(crate) struct ExecValue {
+    pub(crate) artifacts: BTreeMap<String, Artifact>,
+    /// Present once the command ran in this build, or its build folder had to be opened for an artifact's bytes.
+    bench: Mutex<Option<Workbench>>,
+}
+
+/// A file that a command made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Artifact {
+    pub(crate) digest: ContentDigest,
+    /// Relative to the build folder.
+    path: PathBuf,
+}
+
+/// What a program needs, each file with the digest of its content.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ClosureValue {
+    pub(crate) entries: Vec<ClosureEntry>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// A layer that is in the store.
+pub(crate) struct LayerValue {
+    pub(crate) title: &'static str,
+    pub(crate) written: WrittenLayer,
+    /// Path → what is there, for whoever asks what changed.
+    pub(crate) entries: BTreeMap<String, String>,
+    pub(crate) new: bool,
+}
+
+impl<'a> Solver<'a> {
+    pub(crate) fn new(
+        engine: &'a Engine<'a>,
+        graph: &'a BuildGraph,
+        inputs: &'a Inputs<'a>,
+        events: &'a dyn EventSink,
+        cancel: &'a Cancel,
+    ) -> Self {
+        let values = graph.ops().iter().map(|_| Mutex::new(None)).collect();
+        Self { engine, graph, events, cancel, inputs, values, next_step: AtomicU32::new(0) }
+    }
+
+    /// All images of the graph, in its order.
+    pub(crate) fn images(&self) -> Result<Vec<BuiltImage>, EngineError> {
+        let images: Vec<NodeId> = self.graph.images().collect();
+        // What all of them need comes first, on this thread: there is nothing to do side by side before it is there.
+        for node in self.graph.nodes() {
+            if let Op::Exec(_) = self.graph.op(node) {
+                self.value(node)?;
+            }
+        }
+        let results = std::thread::scope(|scope| {
+            let running: Vec<_> =
+                images.iter().map(|image| scope.spawn(|| self.image(*image))).collect();
+            running.into_iter().map(|image| image.join().expect("solving an image does not panic")).collect::<Vec<_>>()
+        });
+        results.into_iter().collect()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.engine.store
+    }
+
+    pub(crate) fn threads(&self) -> NonZeroUsize {
+        std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+    }
+
+    fn value(&self, node: NodeId) -> Result<Value, EngineError> {
+        let mut slot = self.values[node.index()].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = &*slot {
+            return Ok(value.clone());
+        }
+        if let Some(signal) = self.cancel.signal() {
+            return Err(EngineError::Cancelled { signal });
+        }
+        let value = match self.graph.op(node) {
+            Op::Tree(op) => Value::Sources(Arc::new(self.inputs.sources(op)?)),
+            Op::Exec(op) => Value::Exec(Arc::new(self.exec(op)?)),
+            Op::Closure(op) => Value::Closure(Arc::new(self.closure(op)?)),
+            Op::Layer(op) => Value::Layer(Arc::new(self.layer(op)?)),
+            Op::Image(_) => unreachable!("no op needs an image"),
+        };
+        *slot = Some(value.clone());
+        Ok(value)
+    }
+
+    pub(crate) fn exec_value(&self, node: NodeId) -> Result<Arc<ExecValue>, EngineError> {
+        match self.value(node)? {
+            Value::Exec(value) => Ok(value),
+            _ => unreachable!("the graph checked the kind of each input"),
+        }
+    }
+
+    pub(crate) fn closure_value(&self, node: NodeId) -> Result<Arc<ClosureValue>, EngineError> {
+        match self.value(node)? {
+            Value::Closure(value) => Ok(value),
+            _ => unreachable!("the graph checked the kind of each input"),
+        }
+    }
+
+    pub(crate) fn layer_value(&self, node: NodeId) -> Result<Arc<LayerValue>, EngineError> {
+        match self.value(node)? {
+            Value::Layer(value) => Ok(value),
+            _ => unreachable!("the graph checked the kind of each input"),
+        }
+    }
+
+    fn exec(&self, op: &ExecOp) -> Result<ExecValue, EngineError> {
+        let sources = match self.value(op.sources)? {
+            Value::Sources(sources) => sources,
+            _ => unreachable!("the graph checked the kind of each input"),
+        };
+        let record = keys::exec(op, sources.digest());
+        let recalled = self.recall::<BTreeMap<String, Artifact>>(&record, op)?;
+        if let Recalled::Hit(artifacts) = recalled {
+            return Ok(ExecValue { artifacts, bench: Mutex::new(None) });
+        }
+        self.say_why(op, &record, &sources, recalled)?;
+        self.run(op)
+    }
+
+    /// Runs the command, again if its sources changed meanwhile, and keeps the result.
+    fn run(&self, op: &ExecOp) -> Result<ExecValue, EngineError> {
+        let mut runner = Runner {
+            store: self.store(),
+            launcher: &self.engine.launcher,
+            tool: self.engine.tool(op.tool),
+            events: self.events,
+            cancel: self.cancel,
+            step: StepId(self.next_step.fetch_add(1, Ordering::Relaxed)),
+            anew: self.engine.options.no_cache,
+        };
+        let bench = runner.workbench(op)?;
+        let Op::Tree(tree) = self.graph.op(op.sources) else {
+            unreachable!("the graph checked the kind of each input")
+        };
+        for _ in 0..RUNS {
+            self.inputs.forget();
+            let sources = self.inputs.sources(tree)?;
+            let observed = runner.run(op, &bench, &sources)?;
+            self.inputs.forget();
+            let learned = self.learned(op, &observed, &bench, &sources)?;
+            let artifacts = self.artifacts(op, &observed, &bench)?;
+            if self.inputs.sources(tree)?.digest() != sources.digest() {
+                self.events.emit(BuildEvent::Warning {
+                    message: "the sources changed while they were built: building again".to_owned(),
+                    hint: None,
+                });
+                runner.anew = false;
+                continue;
+            }
+            let record = keys::exec(op, sources.digest());
+            self.remember(&record, learned, &artifacts)?;
+            let mut batch = Batch::default();
+            batch.put(Bucket::Record, sources.digest().as_bytes(), listing::encode(&sources.listing()));
+            batch.put(Bucket::Latest, &latest_key(op), record.to_bytes());
+            self.store().commit(batch)?;
+            return Ok(ExecValue { artifacts, bench: Mutex::new(Some(bench)) });
+        }
+        Err(EngineError::Unstable { runs: RUNS })
+    }
+
+    /// Inputs that the command read besides its declared ones.
+    fn learned(
+        &self,
+        op: &ExecOp,
+        observed: &Observed,
+        bench: &Workbench,
+        sources: &Sources,
+    ) -> Result<Learned, EngineError> {
+        let mut learned = Learned::default();
+        // These folders hold what follows from declared inputs: results, and downloads that the lock file names.
+        let folders = op.mounts.iter().filter_map(|mount| match mount {
+            ExecMount::Folder { source, .. } => Some(source.clone()),
+            ExecMount::Scratch { .. } | ExecMount::Text { .. } | ExecMount::Mask { .. } => None,
+        });
+        let derived: Vec<PathBuf> = folders.chain([bench.target()]).collect();
+        for seen in &observed.files {
+            let host = bench.places.on_host(seen);
+            if !sources.cover(&host) && !derived.iter().any(|folder| host.starts_with(folder)) {
+                learned.files.insert(host.clone(), self.inputs.digest(&host)?);
+            }
+        }
+        for name in &observed.env {
+            if op.env.get(name).is_none_or(|value| !value.keyed) {
+                learned.env.insert(name.clone(), env_digest(op, name));
+            }
+        }
+        Ok(learned)
+    }
+
+    fn artifacts(
+        &self,
+        op: &ExecOp,
+        observed: &Observed,
+        bench: &Workbench,
+    ) -> Result<BTreeMap<String, Artifact>, EngineError> {
+        let mut artifacts = BTreeMap::new();
+        for name in &op.artifacts {
+            let missing = || EngineError::NoArtifact { step: op.name.clone(), artifact: name.clone() };
+            let path = observed.artifacts.get(name).ok_or_else(missing)?;
+            let digest = self.inputs.digest(path)?.ok_or_else(missing)?;
+            let path = path.strip_prefix(bench.target()).map_err(|_| missing())?.to_owned();
+            artifacts.insert(name.clone(), Artifact { digest, path });
+        }
+        Ok(artifacts)
+    }
+
+    /// Where the bytes of an artifact lie. If the build folder has other bytes by now, the command runs again.
+    pub(crate) fn artifact_path(&self, node: NodeId, name: &str) -> Result<PathBuf, EngineError> {
+        let value = self.exec_value(node)?;
+        let Op::Exec(op) = self.graph.op(node) else {
+            unreachable!("the graph checked the kind of each input")
+        };
+        let artifact = value.artifacts.get(name).ok_or_else(|| EngineError::NoArtifact {
+            step: op.name.clone(),
+            artifact: name.to_owned(),
+        })?;
+        let mut bench = value.bench.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = match bench.take() {
+            Some(opened) => opened,
+            None => {
+                let runner = Runner {
+                    store: self.store(),
+                    launcher: &self.engine.launcher,
+                    tool: self.engine.tool(op.tool),
+                    events: self.events,
+                    cancel: self.cancel,
+                    step: StepId(self.next_step.fetch_add(1, Ordering::Relaxed)),
+                    anew: false,
+                };
+                runner.workbench(op)?
+            }
+        };
+        let path = opened.target().join(&artifact.path);
+        if self.inputs.digest(&path)? == Some(artifact.digest) {
+            *bench = Some(opened);
+            return Ok(path);
+        }
+        drop(opened);
+        let again = self.run(op)?;
+        *bench = again.bench.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match again.artifacts.get(name) {
+            Some(made) if made.digest == artifact.digest => Ok(path),
+            _ => Err(EngineError::Irreproducible { step: op.name.clone(), artifact: name.to_owned() }),
+        }
+    }
+
+    fn closure(&self, op: &ClosureOp) -> Result<ClosureValue, EngineError> {
+        let exec = self.exec_value(op.exec)?;
+        let artifact = exec.artifacts.get(&op.artifact).ok_or_else(|| EngineError::NoArtifact {
+            step: "closure".to_owned(),
+            artifact: op.artifact.clone(),
+        })?;
+        let record = keys::closure(artifact.digest, op.timezones);
+        let value = match self.recall_closure(&record)? {
+            Some(value) => value,
+            None => {
+                let path = self.artifact_path(op.exec, &op.artifact)?;
+                let found = crate::closure::closure(&path, op.timezones)
+                    .map_err(|error| EngineError::closure(&op.artifact, error))?;
+                let mut learned = Learned::default();
+                for file in found.consulted.iter().filter(|file| **file != path) {
+                    learned.files.insert(file.clone(), self.inputs.digest(file)?);
+                }
+                let value = ClosureValue { entries: found.entries, notes: found.notes };
+                self.remember(&record, learned, &value)?;
+                value
+            }
+        };
+        for note in &value.notes {
+            self.events.emit(BuildEvent::Warning {
+                message: note.clone(),
+                hint: Some("install it, or add the files with the key `files`".to_owned()),
+            });
+        }
+        Ok(value)
+    }
+
+    fn layer(&self, op: &LayerOp) -> Result<LayerValue, EngineError> {
+        let planned = self.planned(op)?;
+        let record = keys::layer(&planned, op.mtime);
+        let key = record.key();
+        let entries = planned.iter().map(|entry| (entry.to.to_string(), entry.describe())).collect();
+        let kept: Option<WrittenLayer> = self.read(Bucket::Step, key.as_bytes())?;
+        if let Some(written) = kept.filter(|written| self.store().blob_path(&written.digest).is_some()) {
+            return Ok(LayerValue { title: op.title, written, entries, new: false });
+        }
+        let written = self.write_layer(&planned, op.mtime)?;
+        self.write(Bucket::Step, key.as_bytes(), &written)?;
+        Ok(LayerValue { title: op.title, written, entries, new: true })
+    }
+
+    /// An outcome whose learned inputs are as they were.
+    fn recall<V: DeserializeOwned + Serialize + Clone>(
+        &self,
+        record: &KeyRecord,
+        op: &ExecOp,
+    ) -> Result<Recalled<V>, EngineError> {
+        if self.engine.options.no_cache {
+            return Ok(Recalled::Forbidden);
+        }
+        let Some(memos) = self.read::<Memos<V>>(Bucket::Step, record.key().as_bytes())? else {
+            return Ok(Recalled::Unknown);
+        };
+        let mut reasons = Vec::new();
+        for memo in memos.outcomes {
+            let now = self.now(&memo.learned, |name| env_digest(op, name))?;
+            if now == memo.learned {
+                return Ok(Recalled::Hit(memo.value));
+            }
+            if reasons.is_empty() {
+                reasons = memo.learned.changes(&now);
+            }
+        }
+        Ok(Recalled::Learned(reasons))
+    }
+
+    fn recall_closure(&self, record: &KeyRecord) -> Result<Option<ClosureValue>, EngineError> {
+        let memos = self.read::<Memos<ClosureValue>>(Bucket::Step, record.key().as_bytes())?;
+        for memo in memos.into_iter().flat_map(|memos| memos.outcomes) {
+            if self.now(&memo.learned, |_| None)? == memo.learned {
+                return Ok(Some(memo.value));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same inputs as they are now.
+    fn now(
+        &self,
+        learned: &Learned,
+        env: impl Fn(&str) -> Option<ContentDigest>,
+    ) -> Result<Learned, EngineError> {
+        let mut now = Learned::default();
+        for path in learned.files.keys() {
+            now.files.insert(path.clone(), self.inputs.digest(path)?);
+        }
+        now.env.extend(learned.env.keys().map(|name| (name.clone(), env(name))));
+        Ok(now)
+    }
+
+    fn remember<V: Serialize + DeserializeOwned + Clone>(
+        &self,
+        record: &KeyRecord,
+        learned: Learned,
+        value: &V,
+    ) -> Result<(), EngineError> {
+        let key = record.key();
+        let mut memos = self.read::<Memos<V>>(Bucket::Step, key.as_bytes())?.unwrap_or_else(Memos::none);
+        memos.remember(Memo { learned, value: value.clone() });
+        self.write(Bucket::Step, key.as_bytes(), &memos)
+    }
+
+    /// Values of an older program that can't be read any more count as absent.
+    pub(crate) fn read<V: DeserializeOwned>(&self, bucket: Bucket, key: &[u8]) -> Result<Option<V>, EngineError> {
+        let bytes = self.store().get(bucket, key)?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    pub(crate) fn write<V: Serialize>(&self, bucket: Bucket, key: &[u8], value: &V) -> Result<(), EngineError> {
+        let bytes = serde_json::to_vec(value).expect("the engine's own values can be written as JSON");
+        Ok(self.store().put(bucket, key, bytes)?)
+    }
+
+    fn say_why<V>(
+        &self,
+        op: &ExecOp,
+        record: &KeyRecord,
+        sources: &Sources,
+        recalled: Recalled<V>,
+    ) -> Result<(), EngineError> {
+        let reason = match recalled {
+            Recalled::Hit(_) => None,
+            Recalled::Forbidden => Some("--no-cache was given".to_owned()),
+            Recalled::Learned(reasons) => why::join(reasons),
+            Recalled::Unknown => match self.store().get(Bucket::Latest, &latest_key(op))? {
+                None => None,
+                Some(bytes) => {
+                    let latest = KeyRecord::from_bytes(&bytes)?;
+                    why::line(&latest.changes(record, &|digest| {
+                        if *digest == sources.digest() {
+                            return Some(sources.listing());
+                        }
+                        let kept = self.store().get(Bucket::Record, digest.as_bytes()).ok().flatten()?;
+                        listing::decode(&kept)
+                    }))
+                }
+            },
+        };
+        if let Some(reason) = reason {
+            self.events.emit(BuildEvent::Why { image: None, reason });
+        }
+        Ok(())
+    }
+}
+
+enum Recalled<V> {
+    /// It is there.
+    Hit(V),
+    /// It is there, for other learned inputs: these differ.
+    Learned(Vec<String>),
+    /// Nothing is known about this key.
+    Unknown,
+    /// The user does not want it.
+    Forbidden,
+}
+
+fn env_digest(op: &ExecOp, name: &str) -> Option<ContentDigest> {
+    op.env.get(name).map(|value| ContentDigest::of(value.value.as_bytes()))
+}
+
+/// Where the record of the last run in a build folder is kept.
+fn latest_key(op: &ExecOp) -> Vec<u8> {
+    format!("exec {}", op.build_folder.id).into_bytes()
+}

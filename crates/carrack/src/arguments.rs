@@ -1,0 +1,163 @@
+//! The command line: docker's flag names where docker has the flag, cargo's where cargo has it.
+
+use std::path::PathBuf;
+
+use carrack_base::Platform;
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// Container images from Cargo workspaces: fast, correct, without a daemon.
+#[derive(Debug, Parser)]
+#[command(name = "carrack", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(after_help = "Examples:\n  carrack build                     images for every service of the workspace\n  \
+    carrack run rustcare-server       try one, without Docker\n  \
+    carrack build --load              hand the images to Docker or Podman\n\n\
+    Exit codes: 0 done · 1 the build failed · 2 wrong usage or configuration · 3 this machine lacks something ·\n\
+    4 an engine did not answer or refused · 70 a bug of Carrack's · 130, 143 interrupted, terminated")]
+pub(crate) struct Arguments {
+    /// Folder of Carrack's own state [default: $XDG_CACHE_HOME/carrack].
+    #[arg(long, global = true, env = "CARRACK_HOME", value_name = "FOLDER", hide_env_values = true)]
+    pub(crate) home: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build images from a Cargo workspace.
+    Build(Box<Build>),
+    /// Run an image in the sandbox, without Docker.
+    Run(Run),
+    /// List the images of Carrack's own store.
+    Images(Images),
+    /// Remove images from Carrack's own store.
+    Rm(Rm),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  carrack build\n  carrack build -p rustcare-server -t clinic/server:1.4\n  \
+    carrack build -o type=docker,dest=images.tar\n  carrack build --profile dev --features metrics")]
+pub(crate) struct Build {
+    /// The workspace, or one member of it.
+    #[arg(default_value = ".", value_name = "PATH", hide_default_value = true)]
+    pub(crate) path: PathBuf,
+
+    /// Build the services of this package only (repeatable).
+    #[arg(short, long = "package", value_name = "PACKAGE")]
+    pub(crate) packages: Vec<String>,
+    /// Build this binary only (repeatable).
+    #[arg(long = "bin", value_name = "NAME")]
+    pub(crate) binaries: Vec<String>,
+
+    /// Name the image, with a tag or without (repeatable; needs a single service).
+    #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
+    pub(crate) tags: Vec<String>,
+    /// Add a label to every image (repeatable).
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Build for this platform; only the host's is possible so far.
+    #[arg(long, value_name = "OS/ARCHITECTURE")]
+    pub(crate) platform: Option<Platform>,
+    /// Write the images somewhere: type=oci|docker|tar|local,dest=PATH (repeatable).
+    #[arg(short, long = "output", value_name = "TYPE")]
+    pub(crate) outputs: Vec<Output>,
+    /// Load the images into Docker or Podman, whichever answers.
+    #[arg(long)]
+    pub(crate) load: bool,
+    /// How progress is shown.
+    #[arg(long, value_enum, default_value_t, hide_default_value = true)]
+    pub(crate) progress: Progress,
+    /// Print the images' ids only.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Write the images' ids to this file, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) iidfile: Option<PathBuf>,
+    /// Write names and digests to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_file: Option<PathBuf>,
+    /// Use nothing that an earlier build left: compile everything anew.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+
+    /// Cargo's profile [default: release].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Cargo features, separated by commas or spaces (repeatable).
+    #[arg(short = 'F', long, value_name = "FEATURES")]
+    pub(crate) features: Vec<String>,
+    /// Leave cargo's default features out.
+    #[arg(long)]
+    pub(crate) no_default_features: bool,
+    /// Fail if Cargo.lock would have to change (the default where there is one).
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// Never use the network.
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  carrack run rustcare-server\n  carrack run -e RUST_LOG=debug ops-cli -- stats")]
+pub(crate) struct Run {
+    /// Name, or id, of the image.
+    pub(crate) image: String,
+    /// Set a variable; its value is the caller's where none is given (repeatable).
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Run as this user.
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Working folder within the image.
+    #[arg(short, long, value_name = "FOLDER")]
+    pub(crate) workdir: Option<String>,
+    /// Run this program instead of the image's entrypoint.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) entrypoint: Option<String>,
+    /// Arguments; they take the place of the image's command.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Images {
+    /// Print the ids only.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Print as a table or as JSON, one object a line.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rm {
+    /// Names or ids of images.
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        None if !text.is_empty() => Ok((text.to_owned(), String::new())),
+        _ => Err("a label has a key, as in key=value".to_owned()),
+    }
+}

@@ -1,0 +1,33 @@
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use carrack_store::{Store, StoreError};
+
+use crate::arguments::Rm;
+use crate::blobs;
+use crate::failure::Failure;
+
+/// How long a removal waits for running builds before it leaves the blobs to the next one.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Removes images, and the blobs that no other image needs.
+pub(crate) fn run(arguments: &Rm, state: &Path) -> Result<ExitCode, Failure> {
+    let store = Store::open(state)?;
+    // All names are looked up first: one mistake must not leave half of the work done.
+    let rows = arguments.images.iter().map(|name| blobs::find(&store, name)).collect::<Result<Vec<_>, _>>()?;
+    for row in rows {
+        if store.untag(&row.name)? {
+            super::print(&format!("{}\n", row.name))?;
+        }
+    }
+    let live = |manifest: &carrack_base::Digest| {
+        let Ok(image) = blobs::image(&store, manifest) else { return Ok(Vec::new()) };
+        let layers = image.manifest().layers.iter().map(|layer| layer.digest);
+        Ok(layers.chain([image.manifest().config.digest]).collect())
+    };
+    match store.collect(PATIENCE, live) {
+        Ok(_) | Err(StoreError::Busy { .. }) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error.into()),
+    }
+}

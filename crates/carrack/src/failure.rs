@@ -1,0 +1,533 @@
+//! Everything that can end a command badly, with the words for it: what was attempted, on what, why it failed, what to
+//! do now. Libraries hand up facts; this is the one place where facts become sentences, hints and exit codes.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use carrack_base::{Platform, Span};
+use carrack_cargo::config::{ConfigError, Level};
+use carrack_cargo::locate::LocateError;
+use carrack_cargo::lower::LowerError;
+use carrack_cargo::missing::{Diagnosis, diagnose};
+use carrack_cargo::plan::PlanError;
+use carrack_cargo::toolchain::ToolchainError;
+use carrack_context::ContextError;
+use carrack_engine::EngineError;
+use carrack_oci::{CarrierError, EngineError as LoadError, ImageError, ReferenceError, RootfsError};
+use carrack_sandbox::{Exit, SandboxError};
+use carrack_store::StoreError;
+
+use crate::snippet;
+use crate::terminal::Terminal;
+
+/// Exit codes. They are documented and stable.
+pub(crate) mod code {
+    pub(crate) const BUILD_FAILED: u8 = 1;
+    pub(crate) const USAGE: u8 = 2;
+    pub(crate) const MACHINE: u8 = 3;
+    pub(crate) const ENGINE: u8 = 4;
+    pub(crate) const BUG: u8 = 70;
+    /// Plus the signal's number.
+    pub(crate) const SIGNAL: u8 = 128;
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Locate(LocateError),
+    Toolchain(ToolchainError),
+    ToolchainBroken { program: PathBuf, said: String },
+    Configuration(Vec<ConfigError>),
+    /// `cargo metadata` refused.
+    Metadata { said: String },
+    Plan(PlanError),
+    Lower(LowerError),
+    NotYet { key: &'static str, value: String, possible: &'static str },
+    BuildVariable { name: String },
+    Platform { asked: Platform, host: Platform },
+    OneNameForMany { option: &'static str, services: Vec<String> },
+    Reference { text: String, source: ReferenceError },
+    Engine(EngineError),
+    Store(StoreError),
+    Context(ContextError),
+    Sandbox(SandboxError),
+    Carrier { to: PathBuf, source: CarrierError },
+    Rootfs { to: PathBuf, source: RootfsError },
+    Image(ImageError),
+    Load(LoadError),
+    NoEngine { tried: Vec<String> },
+    NoSuchImage { name: String, known: Vec<String> },
+    AmbiguousImage { name: String, images: Vec<String> },
+    NothingToRun { image: String },
+    User { user: String },
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    Cancelled { signal: i32 },
+    Bug { what: String },
+}
+
+/// One error as it is shown.
+struct Words {
+    message: String,
+    /// The place in a text that a person wrote, and what is marked there.
+    place: Option<(Span, String)>,
+    notes: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Words {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), place: None, notes: Vec::new(), hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    fn at(mut self, span: &Span, mark: impl Into<String>) -> Self {
+        self.place = Some((span.clone(), mark.into()));
+        self
+    }
+
+    /// An error of a library with everything that led to it.
+    fn chain(error: &dyn Error) -> Self {
+        let mut words = Self::new(error.to_string());
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            words.notes.push(error.to_string());
+            cause = error.source();
+        }
+        words
+    }
+}
+
+impl Failure {
+    /// A contradiction within this program.
+    pub(crate) fn bug(error: &dyn Error) -> Self {
+        Self::Bug { what: Words::chain(error).message }
+    }
+
+    /// The process's exit code.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Engine(EngineError::StepFailed { transcript, .. }) => match diagnose(transcript) {
+                Diagnosis::MissingSystemPackage(_) | Diagnosis::MissingTarget { .. } | Diagnosis::DiskFull { .. } => {
+                    code::MACHINE
+                }
+                Diagnosis::Network { .. } => code::ENGINE,
+                Diagnosis::LockNeedsUpdate | Diagnosis::Offline { .. } => code::USAGE,
+                Diagnosis::CompileError | Diagnosis::Other => code::BUILD_FAILED,
+            },
+            Self::Metadata { said } => match diagnose(said) {
+                Diagnosis::Network { .. } => code::ENGINE,
+                Diagnosis::DiskFull { .. } => code::MACHINE,
+                _ => code::USAGE,
+            },
+            Self::Engine(EngineError::NoArtifact { .. } | EngineError::Unstable { .. }) => code::BUILD_FAILED,
+            Self::Engine(EngineError::NoSuchFile { .. } | EngineError::NotUtf8 { .. } | EngineError::Layer(_))
+            | Self::Engine(EngineError::StateInSources { .. }) => code::USAGE,
+            Self::Engine(EngineError::Cancelled { signal }) | Self::Cancelled { signal } => {
+                code::SIGNAL + u8::try_from(*signal).unwrap_or(0)
+            }
+            Self::Engine(EngineError::Irreproducible { .. } | EngineError::Record(_) | EngineError::Unreadable { .. })
+            | Self::Bug { .. }
+            | Self::Lower(LowerError::Graph(_))
+            | Self::Plan(PlanError::Metadata(_)) => code::BUG,
+            Self::Locate(_)
+            | Self::Configuration(_)
+            | Self::Plan(_)
+            | Self::Lower(_)
+            | Self::NotYet { .. }
+            | Self::BuildVariable { .. }
+            | Self::Platform { .. }
+            | Self::OneNameForMany { .. }
+            | Self::Reference { .. }
+            | Self::NoSuchImage { .. }
+            | Self::AmbiguousImage { .. }
+            | Self::NothingToRun { .. }
+            | Self::User { .. } => code::USAGE,
+            Self::Toolchain(_)
+            | Self::ToolchainBroken { .. }
+            | Self::Engine(_)
+            | Self::Store(_)
+            | Self::Context(_)
+            | Self::Sandbox(_)
+            | Self::Carrier { .. }
+            | Self::Rootfs { .. }
+            | Self::Image(_)
+            | Self::Io { .. } => code::MACHINE,
+            Self::Load(_) | Self::NoEngine { .. } => code::ENGINE,
+        }
+    }
+
+    /// The error as it is printed, with its line ends.
+    pub(crate) fn report(&self, terminal: &Terminal) -> String {
+        let all = match self {
+            Self::Configuration(errors) => errors.iter().map(configuration).collect(),
+            one => vec![one.words()],
+        };
+        all.iter().map(|words| render(words, terminal)).collect()
+    }
+
+    fn words(&self) -> Words {
+        match self {
+            Self::Locate(error) => locate(error),
+            Self::Toolchain(error) => toolchain(error),
+            Self::ToolchainBroken { program, said } => {
+                Words::new(format!("cannot use {}: it does not say its version", program.display()))
+                    .note(said.trim())
+                    .hint("run `rustc -vV` and mend what it says")
+            }
+            Self::Configuration(_) => unreachable!("each of these errors is reported for itself"),
+            Self::Metadata { said } => metadata(said),
+            Self::Plan(error) => plan(error),
+            Self::Lower(error) => Words::chain(error).hint("mend `user` or `owner` in the configuration"),
+            Self::NotYet { key, value, possible } => {
+                Words::new(format!("cannot use the image {value} as {key} yet"))
+                    .hint(format!("set `{key} = \"{possible}\"`, or leave the key out"))
+            }
+            Self::BuildVariable { name } => {
+                Words::new(format!("cannot pass {name} to the build: it is not set, and `build-env` asks for it"))
+                    .hint(format!("set {name}, or give it a value in `build-env`"))
+            }
+            Self::Platform { asked, host } => {
+                Words::new(format!("cannot build for {asked}: this machine builds for {host} only"))
+                    .hint(format!("leave --platform out, or run carrack on a machine of {asked}"))
+            }
+            Self::OneNameForMany { option, services } => {
+                Words::new(format!("cannot give {option} to {} services at once", services.len()))
+                    .note(format!("services: {}", services.join(", ")))
+                    .hint("choose one with --bin NAME")
+            }
+            Self::Reference { text, source } => {
+                Words::chain(source).note(format!("in the image name `{text}`")).hint("use NAME or NAME:TAG")
+            }
+            Self::Engine(error) => engine(error),
+            Self::Store(error) => store(error),
+            Self::Context(error) => Words::chain(error).hint("make it readable for this user"),
+            Self::Sandbox(error) => sandbox(error),
+            Self::Carrier { to, source } => {
+                with_context(format!("cannot write {}", to.display()), source).hint(writing(source))
+            }
+            Self::Rootfs { to, source } => {
+                with_context(format!("cannot write {}", to.display()), source).hint(writing(source))
+            }
+            Self::Image(error) => Words::chain(error).hint("build the image again"),
+            Self::Load(error) => Words::chain(error).hint("look at the engine's own log, or use `-o type=docker,dest=FILE`"),
+            Self::NoEngine { tried } => {
+                let words = Words::new("cannot load the images: neither Docker nor Podman answers");
+                tried.iter().fold(words, |words, line| words.note(line))
+                    .hint("start one of them, or write an archive with `-o type=docker,dest=FILE`")
+            }
+            Self::NoSuchImage { name, known } => {
+                let words = Words::new(format!("there is no image `{name}` in Carrack's store"));
+                match known.is_empty() {
+                    true => words.hint("build one with `carrack build`"),
+                    false => words.note(format!("there are: {}", known.join(", "))).hint("run `carrack images`"),
+                }
+            }
+            Self::AmbiguousImage { name, images } => Words::new(format!("`{name}` means more than one image"))
+                .note(images.join(", "))
+                .hint("give more digits"),
+            Self::NothingToRun { image } => {
+                Words::new(format!("cannot run {image}: it has neither entrypoint nor command"))
+                    .hint("name a program with --entrypoint")
+            }
+            Self::User { user } => Words::new(format!("cannot run as `{user}`: the image has no such user"))
+                .hint("give numbers, as in --user 65532:65532"),
+            Self::Io { action, path, source } => {
+                let words = Words::new(format!("cannot {action} {}", path.display())).note(source.to_string());
+                words.hint(io_hint(source))
+            }
+            Self::Cancelled { signal } => Words::new(format!("stopped by signal {signal}")),
+            Self::Bug { what } => Words::new(format!("this is a bug in Carrack: {what}"))
+                .hint("report it with the command line and this text"),
+        }
+    }
+}
+
+fn with_context(message: String, error: &dyn Error) -> Words {
+    let inner = Words::chain(error);
+    let mut words = Words::new(message).note(inner.message);
+    words.notes.extend(inner.notes);
+    words
+}
+
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let full = |error: &std::io::Error| error.kind() == std::io::ErrorKind::StorageFull;
+    error.downcast_ref().is_some_and(full) || error.source().is_some_and(is_full)
+}
+
+fn writing(error: &(dyn Error + 'static)) -> &'static str {
+    if is_full(error) { "make room on that disk" } else { "choose another destination, or make this one writable" }
+}
+
+fn io_hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull => "make room on that disk",
+        std::io::ErrorKind::PermissionDenied => "make it accessible for this user",
+        std::io::ErrorKind::NotFound => "check the path",
+        _ => "check the path and the disk",
+    }
+}
+
+fn locate(error: &LocateError) -> Words {
+    match error {
+        LocateError::NoManifest { start } => {
+            Words::new(format!("there is no Cargo.toml in {} or above it", start.display()))
+                .hint("run carrack in a Cargo workspace, or name one: `carrack build PATH`")
+        }
+        LocateError::Unreadable { path, source } => {
+            Words::new(format!("cannot read {}", path.display())).note(source.to_string()).hint(io_hint(source))
+        }
+        LocateError::Syntax { span, message } => syntax(span, message),
+    }
+}
+
+fn syntax(span: &Span, message: &str) -> Words {
+    Words::new(format!("{} is not valid TOML", span.source.path.display())).at(span, message.trim())
+}
+
+fn toolchain(error: &ToolchainError) -> Words {
+    let words = Words::chain(error);
+    match error {
+        ToolchainError::NotInPath { .. } | ToolchainError::NoDefault { .. } => {
+            words.hint("install Rust, or run `rustup default stable`")
+        }
+        ToolchainError::NotInstalled { channel, .. } => words.hint(format!("run `rustup toolchain install {channel}`")),
+        ToolchainError::Incomplete { .. } => words.hint("run `rustup update`"),
+        _ => words.hint("run `rustc -vV` and mend what it says"),
+    }
+}
+
+fn configuration(error: &ConfigError) -> Words {
+    match error {
+        ConfigError::Unreadable { path, source } => {
+            Words::new(format!("cannot read {}", path.display())).note(source.to_string()).hint(io_hint(source))
+        }
+        ConfigError::Syntax { span, message } => syntax(span, message),
+        ConfigError::UnknownKey { key, nearest, span } => {
+            let mark = nearest.map(|nearest| format!("did you mean `{nearest}`?")).unwrap_or_default();
+            Words::new(format!("unknown key `{key}`")).at(span, mark)
+        }
+        ConfigError::WrongType { key, expected, found, span } => {
+            Words::new(format!("`{key}` has the wrong type")).at(span, format!("expected {expected}, found {found}"))
+        }
+        ConfigError::BadValue { key, why, span } => Words::new(format!("`{key}` makes no sense")).at(span, why),
+        ConfigError::WrongLevel { key, belongs, span } => {
+            let place = match belongs {
+                Level::Workspace => "[workspace.metadata.carrack], or carrack.toml beside the workspace's Cargo.toml",
+                _ => "[package.metadata.carrack], or carrack.toml beside the package's Cargo.toml",
+            };
+            Words::new(format!("`{key}` stands in the wrong place")).at(span, "").hint(format!("move it to {place}"))
+        }
+        ConfigError::MissingKey { key, missing, span } => {
+            Words::new(format!("`{key}` lacks `{missing}`")).at(span, format!("`{missing}` is missing"))
+        }
+    }
+}
+
+fn metadata(said: &str) -> Words {
+    let said_by_cargo = said.trim().strip_prefix("error: ").unwrap_or(said.trim());
+    let words = Words::new("cargo cannot read the workspace");
+    let words = said_by_cargo.lines().filter(|line| !line.trim().is_empty()).fold(words, |words, line| words.note(line));
+    match diagnose(said) {
+        Diagnosis::LockNeedsUpdate => words.hint("run `cargo update --workspace` and commit Cargo.lock"),
+        Diagnosis::Offline { .. } => words.hint("build once without --offline"),
+        Diagnosis::Network { .. } => words.hint("check the network and the registry, then build again"),
+        Diagnosis::DiskFull { .. } => words.hint("make room on that disk"),
+        _ => words,
+    }
+}
+
+fn plan(error: &PlanError) -> Words {
+    let near = |nearest: &Option<String>, known: &[String]| match nearest {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => format!("choose one of {}", known.join(", ")),
+    };
+    match error {
+        PlanError::Metadata(_) => Words::chain(error),
+        PlanError::Unreadable { path, source } => {
+            Words::new(format!("cannot read {}", path.display())).note(source.to_string()).hint(io_hint(source))
+        }
+        PlanError::Syntax { span, message } => syntax(span, message),
+        PlanError::UnknownPackage { name, nearest, known } => {
+            Words::new(format!("the workspace has no package `{name}`")).hint(near(nearest, known))
+        }
+        PlanError::UnknownBinary { name, nearest, known } => {
+            Words::new(format!("there is no binary `{name}`")).hint(near(nearest, known))
+        }
+        PlanError::MissingFeatures { package, binary, missing_features } => {
+            let features = missing_features.join(",");
+            Words::new(format!("binary `{binary}` of {package} needs features that are off: {features}"))
+                .hint(format!("add `--features {features}`"))
+        }
+        PlanError::NoBinaries { packages, skipped } => {
+            let words = Words::new(format!("there is no binary to make an image of in {}", packages.join(", ")));
+            let words = skipped.iter().fold(words, |words, binary| {
+                words.note(format!("{} needs the features {}", binary.binary, binary.missing_features.join(", ")))
+            });
+            words.hint("add src/main.rs to a package, or name another package with -p")
+        }
+        PlanError::DuplicateImage { image, services } => {
+            Words::new(format!("two services would make the image {image}: {}", services.join(", ")))
+                .hint("give one of them another name with the key `image`")
+        }
+        PlanError::DuplicateBinary { binary, packages } => {
+            Words::new(format!("{} all have a binary `{binary}`", packages.join(", ")))
+                .hint("choose one package with -p")
+        }
+        PlanError::UnusableName { binary, name } => {
+            Words::new(format!("`{name}`, made from the binary `{binary}`, can't name an image"))
+                .hint("name it with the keys `image` and `tags`")
+        }
+    }
+}
+
+fn engine(error: &EngineError) -> Words {
+    match error {
+        EngineError::StepFailed { program, exit, transcript, .. } => step_failed(program, *exit, transcript),
+        EngineError::MissingLibrary { artifact, library, needed_by, searched } => {
+            let words = Words::new(format!("{artifact} cannot start in an image: {library} is missing"))
+                .note(format!("needed by {}", needed_by.display()));
+            let folders: Vec<String> = searched.iter().map(|folder| folder.display().to_string()).collect();
+            words
+                .note(format!("looked in {}", folders.join(", ")))
+                .hint(format!("install the package that has {library} (`apt-file search {library}`)"))
+        }
+        EngineError::NoArtifact { artifact, .. } => {
+            Words::new(format!("cargo made no binary `{artifact}`")).hint("see cargo's output above")
+        }
+        EngineError::Unstable { runs } => {
+            Words::new(format!("the sources changed during each of {runs} builds")).hint("stop what changes them")
+        }
+        EngineError::NoSuchFile { path, name } => {
+            Words::new(format!("cannot add `{name}` to an image: {} is not there", path.display()))
+                .hint("mend the key `files`; `from` starts at the folder of the file that names it")
+        }
+        EngineError::StateInSources { path } => {
+            Words::new(format!("Carrack's state folder {} lies within the sources", path.display()))
+                .hint("choose another with --home or CARRACK_HOME")
+        }
+        EngineError::Cancelled { signal } => Words::new(format!("stopped by signal {signal}")),
+        EngineError::Store(error) => store(error),
+        EngineError::Sandbox(error) => sandbox(error),
+        EngineError::Io { action, path, source } => {
+            Words::new(format!("cannot {action} {}", path.display())).note(source.to_string()).hint(io_hint(source))
+        }
+        EngineError::Layer(error) if is_full(error) => Words::chain(error).hint("make room on that disk"),
+        EngineError::Layer(_) => Words::chain(error).hint("mend the key `files`"),
+        EngineError::Context(_) => Words::chain(error).hint("make it readable for this user"),
+        EngineError::Irreproducible { .. } | EngineError::Record(_) => {
+            Words::chain(error).hint("build with --no-cache, and report this")
+        }
+        EngineError::Unreadable { .. } => Words::chain(error).hint("report this with the binary"),
+        EngineError::NotUtf8 { .. } => Words::chain(error).hint("rename the file"),
+    }
+}
+
+fn step_failed(program: &str, exit: Exit, transcript: &str) -> Words {
+    let program = program.rsplit('/').next().unwrap_or(program);
+    let how = match exit {
+        Exit::Code(code) => format!("{program} exit {code}"),
+        Exit::Signal(signal) => format!("{program} was killed by signal {signal}"),
+    };
+    match diagnose(transcript) {
+        Diagnosis::LockNeedsUpdate => Words::new(format!("Cargo.lock does not fit the manifests ({how})"))
+            .hint("run `cargo update --workspace` and commit Cargo.lock"),
+        Diagnosis::MissingSystemPackage(missing) => {
+            let needed_by = missing.crate_name.as_deref().unwrap_or("the build");
+            Words::new(format!("{needed_by} needs something that is not installed ({how})"))
+                .note(missing.evidence.trim())
+                .hint(format!("run `apt-get install {}`", missing.debian.join(" ")))
+        }
+        Diagnosis::MissingTarget { target } => {
+            Words::new(format!("the toolchain has no standard library for {target} ({how})"))
+                .hint(format!("run `rustup target add {target}`"))
+        }
+        Diagnosis::Offline { evidence } => Words::new(format!("--offline forbids a download ({how})"))
+            .note(evidence.trim())
+            .hint("build once without --offline"),
+        Diagnosis::Network { evidence } => Words::new(format!("a registry or repository did not answer ({how})"))
+            .note(evidence.trim())
+            .hint("check the network, then build again: nothing that was compiled is lost"),
+        Diagnosis::DiskFull { evidence } => {
+            Words::new(format!("the disk is full ({how})")).note(evidence.trim()).hint("make room on that disk")
+        }
+        Diagnosis::CompileError => Words::new(format!("the workspace does not compile ({how})")),
+        Diagnosis::Other => Words::new(format!("the build failed ({how})")),
+    }
+}
+
+fn store(error: &StoreError) -> Words {
+    let words = Words::chain(error);
+    match error {
+        StoreError::NewerFormat { .. } => words.hint("use the newer carrack, or another state folder with --home"),
+        StoreError::DamagedFormat { .. } | StoreError::DamagedIndex { .. } => {
+            words.hint("delete the state folder (everything in it can be made again), or use another with --home")
+        }
+        StoreError::ReadOnly { .. } => words.hint("make it writable for this user, or use another with --home"),
+        StoreError::DiskFull { .. } => words.hint("make room on that disk, or use another state folder with --home"),
+        StoreError::Busy { .. } => words.hint("try again when the running builds are done"),
+        StoreError::Corrupt { .. } | StoreError::MissingBlob { .. } => words.hint("build the image again"),
+        StoreError::Io { source, .. } => words.hint(io_hint(source)),
+        StoreError::Index { .. } | StoreError::BadId { .. } => words.hint("report this"),
+        StoreError::Cancelled { .. } => words,
+    }
+}
+
+fn sandbox(error: &SandboxError) -> Words {
+    let words = with_context("cannot start the sandboxed command".to_owned(), error);
+    match error {
+        SandboxError::ProgramNotFound { .. } | SandboxError::Execute { .. } => {
+            words.hint("check the entrypoint: a closure image has no shell and no other program")
+        }
+        SandboxError::WorkingDirectory { .. } => words.hint("check `workdir`"),
+        SandboxError::User { .. } => words.hint("check `user`; an ordinary user has few ids to give (see newuidmap)"),
+        _ => words,
+    }
+}
+
+fn render(words: &Words, terminal: &Terminal) -> String {
+    let mut text = match &words.place {
+        Some((span, mark)) => snippet::render(&words.message, span, mark, terminal),
+        None => format!("{}: {}\n", terminal.paint(terminal.red(), "error"), words.message),
+    };
+    for note in &words.notes {
+        for line in note.lines() {
+            text.push_str(&format!("  {line}\n"));
+        }
+    }
+    if let Some(hint) = &words.hint {
+        text.push_str(&format!("{}: {hint}\n", terminal.paint(terminal.cyan(), "hint")));
+    }
+    text
+}
+
+macro_rules! from {
+    ($($error:ty => $variant:ident),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        })*
+    };
+}
+
+from! {
+    LocateError => Locate,
+    ToolchainError => Toolchain,
+    PlanError => Plan,
+    LowerError => Lower,
+    EngineError => Engine,
+    StoreError => Store,
+    ContextError => Context,
+    SandboxError => Sandbox,
+    ImageError => Image,
+    LoadError => Load,
+}

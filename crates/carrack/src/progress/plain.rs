@@ -1,0 +1,41 @@
+use carrack_base::{BuildEvent, StepId};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::{words, write};
+use crate::terminal::Terminal;
+
+/// A line about a step that goes on is printed at most this often.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Lines, none of which is ever taken back.
+pub(crate) struct Plain {
+    terminal: Terminal,
+    last: Mutex<(Option<StepId>, Instant)>,
+}
+
+impl Plain {
+    pub(super) fn new(terminal: &Terminal) -> Self {
+        Self { terminal: terminal.clone(), last: Mutex::new((None, Instant::now())) }
+    }
+
+    pub(super) fn emit(&self, event: &BuildEvent) {
+        match event {
+            BuildEvent::StepOutput { bytes, .. } => write(bytes),
+            BuildEvent::StepProgress { step, done, total, current } => {
+                let mut last = self.last.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                if last.0 == Some(*step) && last.1.elapsed() < PAUSE {
+                    return;
+                }
+                *last = (Some(*step), Instant::now());
+                let text = format!("{done}/{total} {current}");
+                write(format!("{}\n", words::line(&self.terminal, "Compile", &text, None)).as_bytes());
+            }
+            event => {
+                for line in words::lines(event, &self.terminal) {
+                    write(format!("{line}\n").as_bytes());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+use std::time::Duration;
+
+use carrack_base::{BuildEvent, OutputStream, StepOutcome};
+use serde_json::{Value, json};
+
+use crate::terminal::Terminal;
+
+/// Column in which the times of the right side end.
+const WIDTH: usize = 100;
+
+/// The lines that an event is worth where nothing moves; empty for events that only a live view shows.
+pub(super) fn lines(event: &BuildEvent, terminal: &Terminal) -> Vec<String> {
+    match event {
+        BuildEvent::Planned { what, builder, base } => {
+            vec![line(terminal, "Workspace", &format!("{what} · builder {builder} · base {base}"), None)]
+        }
+        BuildEvent::Why { image: None, reason } => vec![line(terminal, "Why", reason, None)],
+        BuildEvent::Why { image: Some(image), reason } => {
+            vec![line(terminal, "Why", &format!("{image}: {reason}"), None)]
+        }
+        BuildEvent::StepFinished { outcome: StepOutcome::Ran, summary, elapsed, .. } => {
+            vec![line(terminal, "Compile", summary, Some(*elapsed))]
+        }
+        BuildEvent::Warning { message, hint } => {
+            let warning = format!("{}: {message}", terminal.paint(terminal.yellow(), "warning"));
+            let hint = hint.iter().map(|hint| format!("{}: {hint}", terminal.paint(terminal.cyan(), "hint")));
+            std::iter::once(warning).chain(hint).collect()
+        }
+        BuildEvent::ImageReady { unchanged: true, .. } => Vec::new(),
+        BuildEvent::ImageReady { image, digest, size, new_layers, contents, .. } => {
+            let layers = match new_layers {
+                0 => "no new layer".to_owned(),
+                1 => "1 new layer".to_owned(),
+                many => format!("{many} new layers"),
+            };
+            let digest = digest.to_string();
+            let short = digest.get(..19).unwrap_or(&digest);
+            let text = format!("{image}  {short}  {:>8}   {contents} · {layers}", bytes(*size));
+            vec![line(terminal, "Image", &text, None)]
+        }
+        BuildEvent::Done { summary, elapsed } => vec![line(terminal, "Done", summary, Some(*elapsed))],
+        BuildEvent::StepStarted { .. }
+        | BuildEvent::StepProgress { .. }
+        | BuildEvent::StepOutput { .. }
+        | BuildEvent::UnitFinished { .. }
+        | BuildEvent::StepFinished { .. } => Vec::new(),
+    }
+}
+
+/// `       Done  text                         9 ms`
+pub(super) fn line(terminal: &Terminal, label: &str, text: &str, elapsed: Option<Duration>) -> String {
+    let head = terminal.paint(terminal.green(), &format!("{label:>11}"));
+    let Some(elapsed) = elapsed else { return format!("{head}  {text}") };
+    let elapsed = duration(elapsed);
+    let used = 13 + text.chars().count() + elapsed.chars().count();
+    format!("{head}  {text}{}{elapsed}", " ".repeat(WIDTH.saturating_sub(used).max(2)))
+}
+
+/// `9 ms`, `2.4 s`, `1m 09s`.
+pub(crate) fn duration(time: Duration) -> String {
+    let milliseconds = time.as_millis();
+    match milliseconds {
+        0..1_000 => format!("{milliseconds} ms"),
+        1_000..60_000 => format!("{:.1} s", time.as_secs_f64()),
+        _ => format!("{}m {:02}s", time.as_secs() / 60, time.as_secs() % 60),
+    }
+}
+
+/// `318 B`, `14.2 MB`; powers of ten, as docker prints them.
+pub(crate) fn bytes(size: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let number = size as f64;
+    match size {
+        0..1_000 => format!("{size} B"),
+        1_000..1_000_000 => format!("{:.1} kB", number / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", number / 1e6),
+        _ => format!("{:.2} GB", number / 1e9),
+    }
+}
+
+/// One JSON object for an event. The names are stable; texts are for people.
+pub(super) fn json(event: &BuildEvent) -> Value {
+    let seconds = |time: &Duration| time.as_secs_f64();
+    match event {
+        BuildEvent::Planned { what, builder, base } => {
+            json!({"event": "planned", "what": what, "builder": builder, "base": base})
+        }
+        BuildEvent::Why { image, reason } => json!({"event": "why", "image": image, "reason": reason}),
+        BuildEvent::StepStarted { step, name } => {
+            json!({"event": "step-started", "step": step.0, "name": name})
+        }
+        BuildEvent::StepProgress { step, done, total, current } => {
+            json!({"event": "step-progress", "step": step.0, "done": done, "total": total, "current": current})
+        }
+        BuildEvent::StepOutput { step, stream, bytes } => {
+            let stream = match stream {
+                OutputStream::Stdout => "stdout",
+                OutputStream::Stderr => "stderr",
+            };
+            let text = String::from_utf8_lossy(bytes);
+            json!({"event": "step-output", "step": step.0, "stream": stream, "text": text})
+        }
+        BuildEvent::UnitFinished { step, package, target, fresh } => {
+            json!({"event": "unit", "step": step.0, "package": package, "target": target, "fresh": fresh})
+        }
+        BuildEvent::StepFinished { step, outcome, summary, elapsed } => {
+            let outcome = match outcome {
+                StepOutcome::Ran => "ran",
+                StepOutcome::Reused => "reused",
+                StepOutcome::Failed => "failed",
+            };
+            json!({"event": "step-finished", "step": step.0, "outcome": outcome, "summary": summary,
+                "seconds": seconds(elapsed)})
+        }
+        BuildEvent::Warning { message, hint } => {
+            json!({"event": "warning", "message": message, "hint": hint})
+        }
+        BuildEvent::ImageReady { image, digest, size, new_layers, contents, unchanged } => {
+            json!({"event": "image", "image": image, "digest": digest, "size": size,
+                "new-layers": new_layers, "contents": contents, "unchanged": unchanged})
+        }
+        BuildEvent::Done { summary, elapsed } => {
+            json!({"event": "done", "summary": summary, "seconds": seconds(elapsed)})
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_read_well() {
+        assert_eq!(duration(Duration::from_millis(9)), "9 ms");
+        assert_eq!(duration(Duration::from_millis(2_420)), "2.4 s");
+        assert_eq!(duration(Duration::from_secs(69)), "1m 09s");
+        assert_eq!(bytes(318), "318 B");
+        assert_eq!(bytes(14_200_000), "14.2 MB");
+    }
+}

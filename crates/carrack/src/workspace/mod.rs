@@ -1,0 +1,207 @@
+//! From a path to a build graph: finds the workspace, its toolchain and its plan, and adds what the caller asked for.
+//!
+//! On the path without changes nothing is started: the plan is kept for as long as everything that cargo's answer
+//! depends on is the same (see [`carrack_cargo::plan`]).
+
+mod adopt;
+mod environment;
+mod planning;
+mod toolchain;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use carrack_base::{Cancel, ContentDigest, Platform};
+use carrack_cargo::locate::{Location, locate};
+use carrack_cargo::lower::{self, Surroundings};
+use carrack_cargo::plan::{self, CargoPlan, Request, Selection, build_command};
+use carrack_cargo::tool::{CargoTool, PathPackage};
+use carrack_engine::Inputs;
+use carrack_graph::BuildGraph;
+use carrack_sandbox::Launcher;
+use carrack_store::Store;
+
+use crate::arguments::Build;
+use crate::caller::Caller;
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+use toolchain::Builder;
+
+/// A build that is ready to start.
+pub(crate) struct Prepared {
+    pub(crate) plan: CargoPlan,
+    pub(crate) graph: BuildGraph,
+    pub(crate) tool: CargoTool,
+    /// `host (rustc 1.95.0)`.
+    pub(crate) builder: String,
+    /// Whether the plan had to be made anew.
+    pub(crate) planned_anew: bool,
+}
+
+/// What preparing needs.
+pub(crate) struct Desk<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) store: &'a Store,
+    pub(crate) inputs: &'a Inputs<'a>,
+    pub(crate) launcher: &'a Launcher,
+    pub(crate) terminal: &'a Terminal,
+    pub(crate) cancel: &'a Cancel,
+}
+
+/// Prepares the build that `arguments` ask for.
+///
+/// Errors: no workspace, no toolchain, a configuration or selection that makes no sense, cargo's own refusal.
+pub(crate) fn prepare(desk: &Desk<'_>, arguments: &Build) -> Result<Prepared, Failure> {
+    let platform = Platform::host();
+    if let Some(asked) = arguments.platform.as_ref().filter(|asked| **asked != platform) {
+        return Err(Failure::Platform { asked: asked.clone(), host: platform });
+    }
+    let location = locate(&arguments.path, &desk.caller.cargo_home())?;
+    let builder = toolchain::find(desk.caller, &location.root, desk.store, desk.inputs)?;
+    let request = request(arguments, &builder, desk);
+    let selection = Selection {
+        packages: arguments.packages.clone(),
+        binaries: arguments.binaries.clone(),
+        workspace: false,
+    };
+    let planned = planning::plan(desk, &location, &builder, &request, &selection)?;
+    let plan = planned.plan;
+    refuse_images(&plan)?;
+    let around = surroundings(desk, arguments, &location, &builder, &request, &plan, planned.lock_file, platform)?;
+    let graph = lower::lower(&plan, &around)?;
+    let tool = tool(&plan)?;
+    Ok(Prepared {
+        graph,
+        tool,
+        builder: format!("host (rustc {})", builder.rustc.release),
+        planned_anew: planned.anew,
+        plan,
+    })
+}
+
+fn request(arguments: &Build, builder: &Builder, desk: &Desk<'_>) -> Request {
+    Request {
+        profile: arguments.profile.clone(),
+        features: arguments.features.clone(),
+        no_default_features: arguments.no_default_features,
+        locked: arguments.locked.then_some(true),
+        offline: arguments.offline,
+        target: None,
+        host: builder.rustc.host.clone(),
+        target_dir: PathBuf::from(plan::TARGET),
+        color: desk.terminal.has_colour(),
+    }
+}
+
+/// Images as builder or base come with an engine that runs them.
+fn refuse_images(plan: &CargoPlan) -> Result<(), Failure> {
+    let builder = &plan.workspace.builder;
+    if builder != "host" {
+        return Err(Failure::NotYet { key: "builder", value: builder.clone(), possible: "host" });
+    }
+    let mut bases = plan.services.iter().filter_map(|service| service.config.base.as_ref());
+    match bases.find(|base| *base != "closure") {
+        Some(base) => Err(Failure::NotYet { key: "base", value: base.clone(), possible: "closure" }),
+        None => Ok(()),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything that a build is made of meets here")]
+fn surroundings(
+    desk: &Desk<'_>,
+    arguments: &Build,
+    location: &Location,
+    builder: &Builder,
+    request: &Request,
+    plan: &CargoPlan,
+    lock_file: Option<String>,
+    platform: Platform,
+) -> Result<Surroundings, Failure> {
+    let env = environment::of_build(desk.caller, builder, &plan.workspace.build_env, desk.terminal)?;
+    let mut identity = builder.identity.clone();
+    let profile = request.profile.as_ref().unwrap_or(&plan.workspace.profile);
+    identity.insert("profile".to_owned(), profile.clone());
+    for config in location.cargo_configs.iter().filter(|config| !config.starts_with(&plan.root)) {
+        let digest = desk.inputs.digest(config)?.map(|digest| digest.to_string()).unwrap_or_default();
+        identity.insert(config.display().to_string(), digest);
+    }
+    for manifest in &plan.outside_manifests {
+        let digest = desk.inputs.digest(manifest)?.map(|digest| digest.to_string()).unwrap_or_default();
+        identity.insert(manifest.display().to_string(), digest);
+    }
+    if let Some(text) = &lock_file {
+        identity.insert("resolved lock file".to_owned(), ContentDigest::of(text.as_bytes()).to_string());
+    }
+    let linker = &builder.identity["linker"];
+    let argv = std::iter::once(builder.toolchain.cargo.to_string_lossy().into_owned());
+    Ok(Surroundings {
+        argv: argv.chain(build_command(plan, request)).collect(),
+        env,
+        identity,
+        build_folder: id(&format!("{}\0{linker}", location.root.display())),
+        cargo_home: cargo_home(desk.store, location)?,
+        lock_file,
+        credentials: credentials(desk.caller, location),
+        left_out: left_out(location),
+        platform,
+        created: desk.caller.text("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()).unwrap_or(0),
+        tags: tags(arguments, plan)?,
+        labels: arguments.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
+    })
+}
+
+/// `-t`, each with a tag.
+fn tags(arguments: &Build, plan: &CargoPlan) -> Result<Vec<String>, Failure> {
+    if !arguments.tags.is_empty() && plan.services.len() > 1 {
+        let services = plan.services.iter().map(|service| service.binary.clone()).collect();
+        return Err(Failure::OneNameForMany { option: "--tag", services });
+    }
+    let tagged = |text: &String| {
+        let reference: carrack_oci::Reference =
+            text.parse().map_err(|source| Failure::Reference { text: text.clone(), source })?;
+        Ok(reference.tagged().to_string())
+    };
+    arguments.tags.iter().map(tagged).collect()
+}
+
+fn tool(plan: &CargoPlan) -> Result<CargoTool, Failure> {
+    let inside = |path: &Path| plan.in_sandbox(path).unwrap_or_else(|| path.to_owned());
+    let packages = plan.local_packages.iter().map(|package| PathPackage {
+        name: package.name.clone(),
+        folder: inside(&package.folder),
+        reads_undeclared: package.reads_undeclared,
+    });
+    Ok(CargoTool {
+        workspace: inside(&plan.root),
+        packages: packages.collect(),
+        binaries: plan.services.iter().map(|service| service.binary.clone()).collect(),
+        wrapper: std::env::current_exe().map_err(|error| Failure::bug(&error))?,
+    })
+}
+
+/// The workspace's own target folder: cargo marks it with CACHEDIR.TAG, but older ones are not marked.
+fn left_out(location: &Location) -> Vec<PathBuf> {
+    vec![location.root.join("target")]
+}
+
+/// Carrack's own CARGO_HOME for a user's.
+fn cargo_home(store: &Store, location: &Location) -> Result<PathBuf, Failure> {
+    Ok(store.cargo_home(&id(&location.cargo_home.to_string_lossy()))?)
+}
+
+/// Where credentials usually are. A build script has no business there.
+fn credentials(caller: &Caller, location: &Location) -> Vec<PathBuf> {
+    const IN_HOME: [&str; 10] = [
+        ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".netrc", ".git-credentials", ".docker/config.json",
+        ".config/gcloud", ".config/gh",
+    ];
+    let home = caller.home();
+    let in_home = IN_HOME.iter().map(|name| home.join(name));
+    let of_cargo = ["credentials.toml", "credentials"].map(|name| location.cargo_home.join(name));
+    in_home.chain(of_cargo).collect()
+}
+
+/// A short, stable name for a folder of the store.
+fn id(text: &str) -> String {
+    ContentDigest::of(text.as_bytes()).to_string()[..16].to_owned()
+}

@@ -1,0 +1,218 @@
+//! The plan of a workspace: the kept one if nothing that it depends on has changed, else cargo's new answer.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+
+use carrack_base::ContentDigest;
+use carrack_cargo::config::Configuration;
+use carrack_cargo::locate::Location;
+use carrack_cargo::lower;
+use carrack_cargo::environment::{Class, classify};
+use carrack_cargo::plan::{self, CargoPlan, Request, Selection, members_command, metadata_command};
+use carrack_engine::Sources;
+use carrack_sandbox::{Command, Exit, IdMap, Mount, Root, Sandbox, Stdio, Support};
+use carrack_store::Bucket;
+use serde::{Deserialize, Serialize};
+
+use super::toolchain::Builder;
+use super::{Desk, adopt, cargo_home, id, left_out};
+use crate::failure::Failure;
+
+/// A plan, and how it was come by.
+pub(super) struct Planned {
+    pub(super) plan: CargoPlan,
+    /// The lock file that cargo made for a workspace without one.
+    pub(super) lock_file: Option<String>,
+    pub(super) anew: bool,
+}
+
+/// A kept plan with what it depends on.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    identity: ContentDigest,
+    plan: Vec<u8>,
+    lock_file: Option<String>,
+}
+
+/// The plan for what is asked.
+pub(super) fn plan(
+    desk: &Desk<'_>,
+    location: &Location,
+    builder: &Builder,
+    request: &Request,
+    selection: &Selection,
+) -> Result<Planned, Failure> {
+    let asked = format!("{}\0{request:?}\0{selection:?}", location.nearest_manifest.display());
+    let key = format!("plan {}", id(&asked)).into_bytes();
+    let kept = desk.store.get(Bucket::Plan, &key)?;
+    if let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok())
+        && let Ok(plan) = CargoPlan::from_bytes(&kept.plan)
+    {
+        let sources = desk.inputs.sources(&lower::sources(&plan, &left_out(location)))?;
+        if identity(desk, location, builder, &plan, &sources)? == kept.identity {
+            return Ok(Planned { plan, lock_file: kept.lock_file, anew: false });
+        }
+    }
+    let made = make(desk, location, builder, request, selection)?;
+    desk.inputs.forget();
+    let sources = desk.inputs.sources(&lower::sources(&made.plan, &left_out(location)))?;
+    let kept = Kept {
+        identity: identity(desk, location, builder, &made.plan, &sources)?,
+        plan: made.plan.to_bytes().map_err(|error| Failure::bug(&error))?,
+        lock_file: made.lock_file.clone(),
+    };
+    desk.store.put(Bucket::Plan, &key, serde_json::to_vec(&kept).map_err(|error| Failure::bug(&error))?)?;
+    Ok(made)
+}
+
+/// Everything that cargo's answer depends on, as the table in [`carrack_cargo::plan`] has it.
+fn identity(
+    desk: &Desk<'_>,
+    location: &Location,
+    builder: &Builder,
+    plan: &CargoPlan,
+    sources: &Sources,
+) -> Result<ContentDigest, Failure> {
+    let mut parts: Vec<String> = Vec::new();
+    for source in sources.iter() {
+        let name = source.name.rsplit('/').next().unwrap_or_default();
+        let counts = matches!(name, "Cargo.toml" | "Cargo.lock" | "carrack.toml")
+            || source.name.ends_with(".cargo/config.toml")
+            || source.name.ends_with(".cargo/config");
+        if counts {
+            let digest = source.entry.digest.map(|digest| digest.to_string()).unwrap_or_default();
+            parts.push(format!("{}={digest}", source.name));
+        } else if name.ends_with(".rs") {
+            parts.push(source.name);
+        }
+    }
+    for path in location.cargo_configs.iter().chain(&plan.outside_manifests) {
+        let digest = desk.inputs.digest(path)?.map(|digest| digest.to_string()).unwrap_or_default();
+        parts.push(format!("{}={digest}", path.display()));
+    }
+    parts.extend(builder.identity.iter().map(|(name, value)| format!("{name}={value}")));
+    let keyed = desk.caller.texts().filter(|(name, _)| classify(name) == Class::Keyed);
+    parts.extend(keyed.map(|(name, value)| format!("{name}={value}")));
+    Ok(ContentDigest::of(parts.join("\0").as_bytes()))
+}
+
+fn make(
+    desk: &Desk<'_>,
+    location: &Location,
+    builder: &Builder,
+    request: &Request,
+    selection: &Selection,
+) -> Result<Planned, Failure> {
+    let home = cargo_home(desk.store, location)?;
+    let lock = match &location.lock_file {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|source| Failure::Io { action: "read", path: path.clone(), source })?,
+        None => String::new(),
+    };
+    adopt::adopt(&lock, &location.cargo_home, &home);
+    let cargo = Cargo { desk, location, builder, home };
+    let (answer, _) = cargo.ask(members_command())?;
+    let members = plan::members(&answer)?;
+    let configuration = Configuration::load(&location.root, &members).map_err(Failure::Configuration)?;
+    let (answer, lock_file) = cargo.ask(metadata_command(request, location, &configuration))?;
+    let plan = CargoPlan::from_metadata(&answer, location, &configuration, request, selection)?;
+    Ok(Planned { plan, lock_file, anew: true })
+}
+
+/// Cargo, asked about the workspace where it lies. It may download into Carrack's own CARGO_HOME, with the user's
+/// credentials; it runs nothing of the workspace's, and writes nothing but a lock file where there is none.
+struct Cargo<'a> {
+    desk: &'a Desk<'a>,
+    location: &'a Location,
+    builder: &'a Builder,
+    home: PathBuf,
+}
+
+impl Cargo<'_> {
+    /// What cargo answers, and the lock file that it made, if it made one.
+    fn ask(&self, arguments: Vec<String>) -> Result<(Vec<u8>, Option<String>), Failure> {
+        let scratch = self.desk.store.scratch()?;
+        let io = |path: &PathBuf| {
+            let path = path.clone();
+            move |source| Failure::Io { action: "create", path, source }
+        };
+        let folders @ [sandbox, upper, work, target] =
+            &["sandbox", "upper", "work", "target"].map(|name| scratch.path().join(name));
+        for folder in folders {
+            std::fs::create_dir(folder).map_err(io(folder))?;
+        }
+        let argv = std::iter::once(self.builder.toolchain.cargo.clone().into_os_string());
+        let command = Command {
+            argv: argv.chain(arguments.into_iter().map(Into::into)).collect(),
+            env: self.env(target).into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            cwd: self.location.root.clone(),
+            stdin: Stdio::Null,
+            stdout: Stdio::Piped,
+            stderr: Stdio::Piped,
+        };
+        let launcher = self.desk.launcher;
+        // Only where a lock file would be written is there something to protect.
+        let protect = self.location.lock_file.is_none() && matches!(launcher.support(sandbox), Support::Isolated);
+        let mut child = if protect {
+            let root = self.location.root.clone();
+            let bind = |path: &PathBuf| Mount::Bind { source: path.clone(), target: path.clone(), writable: true };
+            let overlay =
+                Mount::Overlay { lower: vec![root.clone()], upper: upper.clone(), work: work.clone(), target: root };
+            let sandbox = Sandbox {
+                root: Root::Host,
+                mounts: vec![overlay, bind(&self.home), bind(target)],
+                hostname: "carrack".to_owned(),
+                user: None,
+                ids: IdMap::Caller,
+                scratch: sandbox.clone(),
+            };
+            launcher.spawn(&command, &sandbox)?
+        } else {
+            launcher.spawn_plain(&command)?
+        };
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (exit, stdout, stderr) = std::thread::scope(|scope| {
+            let stdout = scope.spawn(|| read(stdout));
+            let stderr = scope.spawn(|| read(stderr));
+            let exit = loop {
+                if let Some(exit) = child.try_wait()? {
+                    break exit;
+                }
+                if let Some(signal) = self.desk.cancel.signal() {
+                    child.kill()?;
+                    return Err(Failure::Cancelled { signal });
+                }
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            };
+            let text = |bytes: std::thread::Result<Vec<u8>>| bytes.expect("reading a pipe does not panic");
+            Ok((exit, text(stdout.join()), text(stderr.join())))
+        })?;
+        if exit != Exit::Code(0) {
+            return Err(Failure::Metadata { said: String::from_utf8_lossy(&stderr).into_owned() });
+        }
+        Ok((stdout, std::fs::read_to_string(upper.join("Cargo.lock")).ok()))
+    }
+
+    fn env(&self, target: &std::path::Path) -> BTreeMap<String, String> {
+        let caller = self.desk.caller.texts();
+        let mut env: BTreeMap<String, String> =
+            caller.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        env.insert("CARGO_HOME".to_owned(), self.home.to_string_lossy().into_owned());
+        env.insert("CARGO_TARGET_DIR".to_owned(), target.to_string_lossy().into_owned());
+        env.insert("CARGO_TERM_COLOR".to_owned(), "never".to_owned());
+        if let Some(name) = &self.builder.toolchain.name {
+            env.insert("RUSTUP_TOOLCHAIN".to_owned(), name.clone());
+        }
+        env
+    }
+}
+
+fn read(pipe: Option<impl Read>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        // What could be read is what there is; how the program ended tells the rest.
+        let _ = pipe.read_to_end(&mut bytes);
+    }
+    bytes
+}
