@@ -12,9 +12,15 @@ use crate::error::EngineError;
 use crate::solve::{LayerValue, Solver};
 use crate::{keys, why};
 
+/// An image that is in the store, and what there is to say about it.
+pub(crate) struct Finished {
+    pub(crate) built: BuiltImage,
+    pub(crate) news: Vec<BuildEvent>,
+}
+
 impl Solver<'_> {
     /// Solves everything that one image needs and puts it together.
-    pub(crate) fn image(&self, node: NodeId) -> Result<BuiltImage, EngineError> {
+    pub(crate) fn image(&self, node: NodeId) -> Result<Finished, EngineError> {
         let Op::Image(op) = self.graph.op(node) else { unreachable!("the graph gave it out as an image") };
         let layers = op.layers.iter().map(|layer| self.layer_value(*layer)).collect::<Result<Vec<_>, _>>()?;
         let described: Vec<_> = layers.iter().map(|layer| (layer.title, layer.entries.clone())).collect();
@@ -40,38 +46,40 @@ impl Solver<'_> {
                 unchanged = false;
             }
         }
-        if !unchanged {
-            self.say_what_changed(op, &record, known)?;
-        }
+        let reason = if unchanged { None } else { self.what_changed(op, &record, known)? };
         let digest = image.digest();
-        self.events.emit(BuildEvent::ImageReady {
+        let ready = BuildEvent::ImageReady {
             image: op.tags.first().unwrap_or(&op.name).clone(),
             digest,
             size: image.layers_size(),
             new_layers: u32::try_from(layers.iter().filter(|layer| layer.new).count()).unwrap_or(u32::MAX),
             contents: contents(&layers),
             unchanged,
-        });
-        Ok(BuiltImage {
+        };
+        let why = reason.map(|reason| BuildEvent::Why { image: Some(op.name.clone()), reason });
+        let built = BuiltImage {
             name: op.name.clone(),
             tags: op.tags.clone(),
             manifest: digest,
             config: image.manifest().config.digest,
             size: image.layers_size(),
             unchanged,
-        })
+        };
+        Ok(Finished { built, news: why.into_iter().chain([ready]).collect() })
     }
 
     /// Compares with the record of the image that had the name before, and keeps the new one.
-    fn say_what_changed(&self, op: &ImageOp, record: &KeyRecord, known: bool) -> Result<(), EngineError> {
+    fn what_changed(
+        &self,
+        op: &ImageOp,
+        record: &KeyRecord,
+        known: bool,
+    ) -> Result<Option<String>, EngineError> {
         let key = format!("image {}", op.tags.first().unwrap_or(&op.name)).into_bytes();
-        if let Some(bytes) = self.store().get(Bucket::Latest, &key)?.filter(|_| known) {
-            let changes = KeyRecord::from_bytes(&bytes)?.changes(record, &|_| None);
-            if let Some(reason) = why::line(&changes) {
-                self.events.emit(BuildEvent::Why { image: Some(op.name.clone()), reason });
-            }
-        }
-        Ok(self.store().put(Bucket::Latest, &key, record.to_bytes())?)
+        let before = self.store().get(Bucket::Latest, &key)?.filter(|_| known);
+        self.store().put(Bucket::Latest, &key, record.to_bytes())?;
+        let Some(before) = before else { return Ok(None) };
+        Ok(why::line(&KeyRecord::from_bytes(&before)?.changes(record, &|_| None)))
     }
 }
 

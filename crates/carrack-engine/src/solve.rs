@@ -102,7 +102,13 @@ impl<'a> Solver<'a> {
                 images.iter().map(|image| scope.spawn(|| self.image(*image))).collect();
             running.into_iter().map(|image| image.join().expect("solving an image does not panic")).collect::<Vec<_>>()
         });
-        results.into_iter().collect()
+        let mut built = Vec::new();
+        for finished in results {
+            let finished = finished?;
+            finished.news.into_iter().for_each(|event| self.events.emit(event));
+            built.push(finished.built);
+        }
+        Ok(built)
     }
 
     pub(crate) fn store(&self) -> &Store {

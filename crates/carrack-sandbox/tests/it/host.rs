@@ -11,9 +11,9 @@ fn the_host_is_read_only_and_tmp_is_private() {
     let name = format!("carrack-sandbox-test-{}", std::process::id());
     let fixture = Fixture::host(&format!(
         "for place in / /etc /usr /usr/bin /dev /run /sys /proc/sys/kernel {home} /var; do \
-             if touch $place/{name} 2>/dev/null; then echo wrote $place; fi; \
+             if touch $place/{name} 2>/dev/null; then rm $place/{name}; echo wrote $place; fi; \
          done; \
-         if echo x 2>/dev/null >/proc/sys/kernel/core_pattern; then echo wrote core_pattern; fi; \
+         if (: >>/proc/sys/kernel/core_pattern) 2>/dev/null; then echo opened core_pattern; fi; \
          for place in /tmp /var/tmp /dev/shm; do touch $place/{name} || echo refused $place; done; \
          echo done"
     ));
@@ -43,12 +43,11 @@ fn a_new_namespace_does_not_help_to_write() {
         return;
     }
     let attempt = "mount -o remount,rw,bind /usr && echo remounted; umount /usr && echo unmounted; \
-                   umount /etc && echo unmounted; touch /usr/carrack-sandbox-test && echo wrote;";
+                   umount /etc && echo unmounted; touch /usr/carrack-sandbox-test && rm /usr/carrack-sandbox-test && echo wrote;";
     let fixture = Fixture::host(&format!(
         "({attempt}) 2>/dev/null; unshare --user --map-root-user --mount sh -c '{attempt}' 2>/dev/null; echo done"
     ));
     assert_eq!(fixture.output(), "done\n");
-    assert!(!Path::new("/usr/carrack-sandbox-test").exists());
 }
 
 #[test]
@@ -130,7 +129,7 @@ fn an_overlay_may_have_more_layers_than_a_page_names() {
     match fixture.spawn() {
         Ok(child) => assert_eq!(finish(child), (Exit::Code(0), "401\n0\n".to_owned())),
         Err(SandboxError::Mount { source, .. }) if source.raw_os_error() == Some(libc_einval()) => {
-            println!("skipped: this kernel takes no more layers than a page names");
+            skip!("this kernel takes no more layers than a page names");
         }
         Err(error) => panic!("{error:?}"),
     }

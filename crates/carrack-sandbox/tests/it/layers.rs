@@ -76,7 +76,7 @@ fn a_user_with_groups() {
         return;
     }
     if !is_root() {
-        println!("skipped: only root has the ids of others");
+        skip!("only root has the ids of others");
         return;
     }
     let mut fixture =
@@ -109,7 +109,7 @@ fn subordinate_ids_are_mapped() {
         return;
     }
     let Some(ids) = carrack_sandbox::subordinate_ids() else {
-        println!("skipped: this user has no subordinate ids, or newuidmap is missing");
+        skip!("this user has no subordinate ids, or newuidmap is missing");
         return;
     };
     let mut fixture = Fixture::layers("touch /tmp/x; id -u; id -g; id -G; stat -c %u:%g /tmp/x");

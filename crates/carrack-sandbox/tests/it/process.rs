@@ -1,7 +1,7 @@
 //! Arguments, streams, exits and failures, in a sandbox and plain.
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
 
 use super::*;

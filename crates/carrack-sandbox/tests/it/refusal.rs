@@ -21,7 +21,7 @@ fn helper_after(set_up: &str, arguments: &[&str]) -> Option<String> {
             Some(String::from_utf8_lossy(&text).into_owned())
         }
         other => {
-            println!("skipped: can't set up `{set_up}`: {other:?}");
+            skip!("can't set up `{set_up}`: {other:?}");
             None
         }
     }

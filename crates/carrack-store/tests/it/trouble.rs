@@ -100,13 +100,15 @@ fn a_root_that_is_a_file_is_named() {
 }
 
 #[test]
-fn a_store_of_another_user_is_named() {
+fn a_store_that_this_user_may_not_write_is_named() {
     let fixture = Fixture::new();
     drop(fixture.open());
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     mode(fixture.root().parent().unwrap(), 0o755);
+    mode(&fixture.at("index.db"), 0o444);
+    mode(&fixture.root(), 0o555);
     let root = fixture.root();
-    unprivileged("a_store_of_another_user_is_named", move || {
+    unprivileged("a_store_that_this_user_may_not_write_is_named", move || {
         let index = root.join("index.db");
         let error = open_error(&root);
         assert!(matches!(&error, StoreError::ReadOnly { path } if *path == index), "{error:?}");
@@ -114,14 +116,16 @@ fn a_store_of_another_user_is_named() {
         let below = root.join("below");
         assert!(matches!(&error, StoreError::Io { path, .. } if *path == below), "{error:?}");
     });
-    mode(&fixture.root(), 0o700);
+    mode(&fixture.root(), 0o000);
     let root = fixture.root();
-    unprivileged("a_store_of_another_user_is_named", move || {
+    unprivileged("a_store_that_this_user_may_not_write_is_named", move || {
         let error = open_error(&root);
         assert!(matches!(&error, StoreError::Io { path, .. } if path.starts_with(&root)), "{error:?}");
         let source = error.source().unwrap().downcast_ref::<std::io::Error>().unwrap();
         assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied);
     });
+    // The temporary folder's removal needs to get in again.
+    mode(&fixture.root(), 0o755);
 }
 
 /// A file system of a few MiB, unmounted when dropped.
