@@ -16,6 +16,11 @@ pub enum Diagnosis {
     LockNeedsUpdate,
     /// Something is not installed.
     MissingSystemPackage(MissingPackage),
+    /// No manifest defines this profile.
+    UnknownProfile {
+        /// Its name.
+        profile: String,
+    },
     /// rustup has no standard library for this target.
     MissingTarget {
         /// Its triple.
@@ -316,6 +321,11 @@ pub fn diagnose(output: &str) -> Diagnosis {
     }
     if let Some(evidence) = line_with(&["(--offline)", "but --offline was specified"]) {
         return Diagnosis::Offline { evidence };
+    }
+    if let Some(line) = text.lines().find(|line| line.starts_with("error: profile `") && line.ends_with("` is not defined"))
+        && let Some(profile) = quoted(line)
+    {
+        return Diagnosis::UnknownProfile { profile: profile.to_owned() };
     }
     if let Some(missing) = missing_package(&text) {
         return Diagnosis::MissingSystemPackage(missing);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use carrack_base::BuildEvent;
-use carrack_graph::{BuiltImage, ImageOp, ImageSettings, KeyRecord, NodeId, Op, Probe};
+use carrack_graph::{BuiltImage, ImageOp, ImageSettings, KeyRecord, LayerPart, NodeId, Op, Probe};
 use carrack_oci::wire::{Descriptor, Healthcheck, History, media_type, timestamp};
 use carrack_oci::{Image, ImageConfig, Layer};
 use carrack_store::Bucket;
@@ -68,6 +68,15 @@ impl Solver<'_> {
         Ok(Finished { built, news: why.into_iter().chain([ready]).collect() })
     }
 
+    /// Why the command behind a layer gave another result, if nobody has said so.
+    fn unsaid(&self, layer: NodeId) -> Option<String> {
+        let Op::Layer(op) = self.graph.op(layer) else { return None };
+        op.parts.iter().find_map(|part| match part {
+            LayerPart::Artifact { exec, .. } => self.exec_value(*exec).ok()?.unsaid.clone(),
+            _ => None,
+        })
+    }
+
     /// Compares with the record of the image that had the name before, and keeps the new one.
     fn what_changed(
         &self,
@@ -79,9 +88,18 @@ impl Solver<'_> {
         let before = self.store().get(Bucket::Latest, &key)?.filter(|_| known);
         self.store().put(Bucket::Latest, &key, record.to_bytes())?;
         let Some(before) = before else { return Ok(None) };
-        Ok(why::line(&KeyRecord::from_bytes(&before)?.changes(record, &|_| None)))
+        let changes = KeyRecord::from_bytes(&before)?.changes(record, &|_| None);
+        let (programs, others): (Vec<_>, Vec<_>) =
+            changes.into_iter().partition(|change| PROGRAMS.contains(&change.field.as_str()));
+        // That the program is another one follows from what made it.
+        let unsaid = op.layers.iter().find_map(|layer| self.unsaid(*layer));
+        let made = unsaid.filter(|_| !programs.is_empty());
+        Ok(why::join(made.into_iter().chain(why::line(&others)).collect()))
     }
 }
+
+/// Titles of the layers whose content a command makes.
+const PROGRAMS: [&str; 1] = ["binary"];
 
 fn part(layer: &LayerValue) -> Layer {
     let written = &layer.written;

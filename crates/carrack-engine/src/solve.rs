@@ -48,6 +48,8 @@ enum Value {
 /// A command's result.
 pub(crate) struct ExecValue {
     pub(crate) artifacts: BTreeMap<String, Artifact>,
+    /// Why this result is another one than last time's, if nobody has said so yet.
+    pub(crate) unsaid: Option<String>,
     /// Present once the command ran in this build, or its build folder had to be opened for an artifact's bytes.
     bench: Mutex<Option<Workbench>>,
 }
@@ -166,10 +168,23 @@ impl<'a> Solver<'a> {
         };
         let record = keys::exec(op, sources.digest());
         let recalled = self.recall::<BTreeMap<String, Artifact>>(&record, op)?;
-        if let Recalled::Hit(artifacts) = recalled {
-            return Ok(ExecValue { artifacts, bench: Mutex::new(None) });
+        let changed = || self.changed(op, &record, &sources);
+        let reason = match recalled {
+            Recalled::Hit(artifacts) => {
+                // A result of an earlier time, as after a change of branches.
+                let unsaid = changed()?;
+                if unsaid.is_some() {
+                    self.store().put(Bucket::Latest, &latest_key(op), record.to_bytes())?;
+                }
+                return Ok(ExecValue { artifacts, unsaid, bench: Mutex::new(None) });
+            }
+            Recalled::Forbidden => Some("--no-cache was given".to_owned()),
+            Recalled::Learned(reasons) => why::join(reasons),
+            Recalled::Unknown => changed()?,
+        };
+        if let Some(reason) = reason {
+            self.events.emit(BuildEvent::Why { image: None, reason });
         }
-        self.say_why(op, &record, &sources, recalled)?;
         self.run(op)
     }
 
@@ -209,7 +224,7 @@ impl<'a> Solver<'a> {
             batch.put(Bucket::Record, sources.digest().as_bytes(), listing::encode(&sources.listing()));
             batch.put(Bucket::Latest, &latest_key(op), record.to_bytes());
             self.store().commit(batch)?;
-            return Ok(ExecValue { artifacts, bench: Mutex::new(Some(bench)) });
+            return Ok(ExecValue { artifacts, unsaid: None, bench: Mutex::new(Some(bench)) });
         }
         Err(EngineError::Unstable { runs: RUNS })
     }
@@ -417,35 +432,24 @@ impl<'a> Solver<'a> {
         Ok(self.store().put(bucket, key, bytes)?)
     }
 
-    fn say_why<V>(
+    /// What is different from the last record of the same build folder; `None` if there is none, or no difference.
+    fn changed(
         &self,
         op: &ExecOp,
         record: &KeyRecord,
         sources: &Sources,
-        recalled: Recalled<V>,
-    ) -> Result<(), EngineError> {
-        let reason = match recalled {
-            Recalled::Hit(_) => None,
-            Recalled::Forbidden => Some("--no-cache was given".to_owned()),
-            Recalled::Learned(reasons) => why::join(reasons),
-            Recalled::Unknown => match self.store().get(Bucket::Latest, &latest_key(op))? {
-                None => None,
-                Some(bytes) => {
-                    let latest = KeyRecord::from_bytes(&bytes)?;
-                    why::line(&latest.changes(record, &|digest| {
-                        if *digest == sources.digest() {
-                            return Some(sources.listing());
-                        }
-                        let kept = self.store().get(Bucket::Record, digest.as_bytes()).ok().flatten()?;
-                        listing::decode(&kept)
-                    }))
-                }
-            },
-        };
-        if let Some(reason) = reason {
-            self.events.emit(BuildEvent::Why { image: None, reason });
+    ) -> Result<Option<String>, EngineError> {
+        let Some(latest) = self.store().get(Bucket::Latest, &latest_key(op))? else { return Ok(None) };
+        if latest == record.to_bytes() {
+            return Ok(None);
         }
-        Ok(())
+        Ok(why::line(&KeyRecord::from_bytes(&latest)?.changes(record, &|digest| {
+            if *digest == sources.digest() {
+                return Some(sources.listing());
+            }
+            let kept = self.store().get(Bucket::Record, digest.as_bytes()).ok().flatten()?;
+            listing::decode(&kept)
+        })))
     }
 }
 

@@ -7,7 +7,10 @@ const NAMED: usize = 3;
 
 /// One line for `changes`; `None` if there are none.
 pub(crate) fn line(changes: &[Change]) -> Option<String> {
-    join(changes.iter().map(phrase).collect())
+    // The command line follows from settings and services, which have fields of their own.
+    let telling = |change: &&Change| change.field != "argv";
+    let alone = !changes.iter().any(|change| telling(&change));
+    join(changes.iter().filter(|change| alone || telling(change)).map(phrase).collect())
 }
 
 /// One line for changes that are words already.
@@ -32,7 +35,8 @@ fn phrase(change: &Change) -> String {
     let subject = match (&change.entry, change.field.as_str()) {
         (Some(entry), "label") => format!("label {entry}"),
         (Some(entry), _) => entry.clone(),
-        (None, "argv") => "cargo arguments".to_owned(),
+        (None, "argv") => "cargo's arguments".to_owned(),
+        (None, "artifacts") => "choice of services".to_owned(),
         (None, field) => field.to_owned(),
     };
     match &change.values {
@@ -64,6 +68,8 @@ mod tests {
         let files = ["a.rs", "b.rs", "c.rs", "d.rs", "e.rs"].map(|name| change("sources", Some(name), None));
         assert_eq!(line(&files[..1]).as_deref(), Some("a.rs changed"));
         assert_eq!(line(&files).as_deref(), Some("a.rs changed, b.rs changed, c.rs changed and 2 more"));
+        assert_eq!(line(&[change("argv", None, None), files[0].clone()]).as_deref(), Some("a.rs changed"));
+        assert_eq!(line(&[change("argv", None, None)]).as_deref(), Some("cargo's arguments changed"));
         assert_eq!(line(&[]), None);
         let rustc = change("rustc", None, Some(("1.94.0", "1.95.0")));
         assert_eq!(line(&[rustc]).as_deref(), Some("rustc changed (1.94.0 → 1.95.0)"));

@@ -10,7 +10,7 @@ use carrack_cargo::locate::LocateError;
 use carrack_cargo::lower::LowerError;
 use carrack_cargo::missing::{Diagnosis, diagnose};
 use carrack_cargo::plan::PlanError;
-use carrack_cargo::toolchain::ToolchainError;
+use carrack_cargo::toolchain::{ChosenBy, ToolchainError};
 use carrack_context::ContextError;
 use carrack_engine::EngineError;
 use carrack_oci::{CarrierError, EngineError as LoadError, ImageError, ReferenceError, RootfsError};
@@ -120,7 +120,9 @@ impl Failure {
                     code::MACHINE
                 }
                 Diagnosis::Network { .. } => code::ENGINE,
-                Diagnosis::LockNeedsUpdate | Diagnosis::Offline { .. } => code::USAGE,
+                Diagnosis::LockNeedsUpdate | Diagnosis::Offline { .. } | Diagnosis::UnknownProfile { .. } => {
+                    code::USAGE
+                }
                 Diagnosis::CompileError | Diagnosis::Other => code::BUILD_FAILED,
             },
             Self::Metadata { said } => match diagnose(said) {
@@ -150,7 +152,10 @@ impl Failure {
             | Self::NoSuchImage { .. }
             | Self::AmbiguousImage { .. }
             | Self::NothingToRun { .. }
-            | Self::User { .. } => code::USAGE,
+            | Self::User { .. }
+            | Self::Sandbox(SandboxError::ProgramNotFound { .. } | SandboxError::WorkingDirectory { .. }) => {
+                code::USAGE
+            }
             Self::Toolchain(_)
             | Self::ToolchainBroken { .. }
             | Self::Engine(_)
@@ -186,7 +191,11 @@ impl Failure {
             Self::Configuration(_) => unreachable!("each of these errors is reported for itself"),
             Self::Metadata { said } => metadata(said),
             Self::Plan(error) => plan(error),
-            Self::Lower(error) => Words::chain(error).hint("mend `user` or `owner` in the configuration"),
+            Self::Lower(LowerError::User { service, source }) => {
+                Words::new(format!("cannot make the image of {service}: {source}"))
+                    .hint("mend `user` or `owner` in the configuration; numbers are always possible, as in \"1000:1000\"")
+            }
+            Self::Lower(LowerError::Graph(error)) => Words::chain(error).hint("report this with the configuration"),
             Self::NotYet { key, value, possible } => {
                 Words::new(format!("cannot use the image {value} as {key} yet"))
                     .hint(format!("set `{key} = \"{possible}\"`, or leave the key out"))
@@ -253,9 +262,12 @@ impl Failure {
 
 fn with_context(message: String, error: &dyn Error) -> Words {
     let inner = Words::chain(error);
-    let mut words = Words::new(message).note(inner.message);
-    words.notes.extend(inner.notes);
-    words
+    let mut notes = inner.notes;
+    // A library's own words are often the same.
+    if inner.message != message {
+        notes.insert(0, inner.message);
+    }
+    Words { notes, ..Words::new(message) }
 }
 
 fn is_full(error: &(dyn Error + 'static)) -> bool {
@@ -264,7 +276,11 @@ fn is_full(error: &(dyn Error + 'static)) -> bool {
 }
 
 fn writing(error: &(dyn Error + 'static)) -> &'static str {
-    if is_full(error) { "make room on that disk" } else { "choose another destination, or make this one writable" }
+    match error.downcast_ref() {
+        Some(CarrierError::NotALayout { .. }) => "choose another destination, or empty this one",
+        _ if is_full(error) => "make room on that disk",
+        _ => "choose another destination, or make this one writable",
+    }
 }
 
 fn io_hint(error: &std::io::Error) -> &'static str {
@@ -294,12 +310,20 @@ fn syntax(span: &Span, message: &str) -> Words {
 }
 
 fn toolchain(error: &ToolchainError) -> Words {
-    let words = Words::chain(error);
+    let words = with_context(format!("cannot {error}"), error);
     match error {
         ToolchainError::NotInPath { .. } | ToolchainError::NoDefault { .. } => {
             words.hint("install Rust, or run `rustup default stable`")
         }
-        ToolchainError::NotInstalled { channel, .. } => words.hint(format!("run `rustup toolchain install {channel}`")),
+        ToolchainError::NotInstalled { channel, chosen_by, .. } => {
+            let words = match chosen_by {
+                ChosenBy::Environment => words.note("RUSTUP_TOOLCHAIN asks for it"),
+                ChosenBy::Override(folder) => words.note(format!("`rustup override` asks for it in {}", folder.display())),
+                ChosenBy::File(file) => words.note(format!("{} asks for it", file.display())),
+                ChosenBy::Default => words.note("it is rustup's default"),
+            };
+            words.hint(format!("run `rustup toolchain install {channel}`"))
+        }
         ToolchainError::Incomplete { .. } => words.hint("run `rustup update`"),
         _ => words.hint("run `rustc -vV` and mend what it says"),
     }
@@ -333,16 +357,29 @@ fn configuration(error: &ConfigError) -> Words {
 }
 
 fn metadata(said: &str) -> Words {
+    if diagnose(said) == Diagnosis::LockNeedsUpdate {
+        return lock(said, "");
+    }
     let said_by_cargo = said.trim().strip_prefix("error: ").unwrap_or(said.trim());
     let words = Words::new("cargo cannot read the workspace");
     let words = said_by_cargo.lines().filter(|line| !line.trim().is_empty()).fold(words, |words, line| words.note(line));
     match diagnose(said) {
-        Diagnosis::LockNeedsUpdate => words.hint("run `cargo update --workspace` and commit Cargo.lock"),
         Diagnosis::Offline { .. } => words.hint("build once without --offline"),
         Diagnosis::Network { .. } => words.hint("check the network and the registry, then build again"),
         Diagnosis::DiskFull { .. } => words.hint("make room on that disk"),
         _ => words,
     }
+}
+
+/// Cargo blames `--locked`, which nobody may have given: it is the default.
+fn lock(said: &str, how: &str) -> Words {
+    if said.contains("cannot create the lock file") {
+        return Words::new(format!("--locked needs a Cargo.lock, and there is none{how}"))
+            .hint("run `cargo generate-lockfile` and commit Cargo.lock, or leave --locked out");
+    }
+    Words::new(format!("Cargo.lock does not fit the manifests{how}"))
+        .note("a build takes the lock file as it is (--locked), so that it can be repeated")
+        .hint("run `cargo update --workspace` and commit Cargo.lock")
 }
 
 fn plan(error: &PlanError) -> Words {
@@ -393,8 +430,12 @@ fn engine(error: &EngineError) -> Words {
     match error {
         EngineError::StepFailed { program, exit, transcript, .. } => step_failed(program, *exit, transcript),
         EngineError::MissingLibrary { artifact, library, needed_by, searched } => {
-            let words = Words::new(format!("{artifact} cannot start in an image: {library} is missing"))
-                .note(format!("needed by {}", needed_by.display()));
+            let words = Words::new(format!("{artifact} cannot start in an image: {library} is missing"));
+            // Where the binary itself lies within the state folder says nothing to anyone.
+            let words = match needed_by.file_name().is_some_and(|name| name == artifact.as_str()) {
+                true => words.note(format!("needed by {artifact} itself")),
+                false => words.note(format!("needed by {}", needed_by.display())),
+            };
             let folders: Vec<String> = searched.iter().map(|folder| folder.display().to_string()).collect();
             words
                 .note(format!("looked in {}", folders.join(", ")))
@@ -438,14 +479,15 @@ fn step_failed(program: &str, exit: Exit, transcript: &str) -> Words {
         Exit::Signal(signal) => format!("{program} was killed by signal {signal}"),
     };
     match diagnose(transcript) {
-        Diagnosis::LockNeedsUpdate => Words::new(format!("Cargo.lock does not fit the manifests ({how})"))
-            .hint("run `cargo update --workspace` and commit Cargo.lock"),
+        Diagnosis::LockNeedsUpdate => lock(transcript, &format!(" ({how})")),
         Diagnosis::MissingSystemPackage(missing) => {
             let needed_by = missing.crate_name.as_deref().unwrap_or("the build");
             Words::new(format!("{needed_by} needs something that is not installed ({how})"))
                 .note(missing.evidence.trim())
                 .hint(format!("run `apt-get install {}`", missing.debian.join(" ")))
         }
+        Diagnosis::UnknownProfile { profile } => Words::new(format!("there is no profile `{profile}` ({how})"))
+            .hint(format!("use release or dev, or add [profile.{profile}] to the workspace's Cargo.toml")),
         Diagnosis::MissingTarget { target } => {
             Words::new(format!("the toolchain has no standard library for {target} ({how})"))
                 .hint(format!("run `rustup target add {target}`"))
@@ -484,10 +526,18 @@ fn store(error: &StoreError) -> Words {
 fn sandbox(error: &SandboxError) -> Words {
     let words = with_context("cannot start the sandboxed command".to_owned(), error);
     match error {
-        SandboxError::ProgramNotFound { .. } | SandboxError::Execute { .. } => {
-            words.hint("check the entrypoint: a closure image has no shell and no other program")
+        SandboxError::ProgramNotFound { program } => {
+            Words::new(format!("cannot start {}: there is no such program", program.display()))
+                .hint("check the entrypoint: a closure image has no shell and no other program")
         }
-        SandboxError::WorkingDirectory { .. } => words.hint("check `workdir`"),
+        SandboxError::Execute { program, source } => Words::new(format!("cannot start {}", program.display()))
+            .note(source.to_string())
+            .hint("check that it is executable, made for this machine, and has its loader in the image"),
+        SandboxError::WorkingDirectory { path, source } => {
+            Words::new(format!("cannot enter the working folder {}", path.display()))
+                .note(source.to_string())
+                .hint("check `workdir`")
+        }
         SandboxError::User { .. } => words.hint("check `user`; an ordinary user has few ids to give (see newuidmap)"),
         _ => words,
     }

@@ -42,6 +42,7 @@ impl FromStr for Output {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if !text.contains('=') {
             return Ok(match text {
+                "" => return Err("a folder, `-` or type=oci|docker|tar|local,dest=PATH is missing".to_owned()),
                 "-" => Self { kind: OutputKind::Tar, to: Destination::Stdout },
                 path => Self { kind: OutputKind::Local, to: Destination::Path(PathBuf::from(path)) },
             });

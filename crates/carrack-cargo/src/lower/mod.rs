@@ -88,14 +88,19 @@ pub fn sources(plan: &CargoPlan, left_out: &[PathBuf]) -> TreeOp {
     // A folder within another one is walked with it.
     folders.dedup_by(|inner, outer| inner.starts_with(&*outer));
     let tree = |folder: &Path| HostTree {
-        name: match folder.strip_prefix(&plan.source_root) {
-            Ok(relative) => relative.to_string_lossy().into_owned(),
-            Err(_) => folder.to_string_lossy().into_owned(),
-        },
+        name: relative(folder, &plan.root),
         exclude: left_out.iter().filter(|path| path.starts_with(folder)).cloned().collect(),
         host: folder.to_owned(),
     };
     TreeOp { trees: folders.into_iter().map(tree).collect() }
+}
+
+/// `folder` as seen from `base`: `` for itself, `../shared` for a neighbour. Two checkouts agree on it.
+fn relative(folder: &Path, base: &Path) -> String {
+    let common = folder.iter().zip(base.iter()).take_while(|(one, other)| one == other).count();
+    let up = base.iter().skip(common).map(|_| "..".into());
+    let down = folder.iter().skip(common).map(|part| part.to_string_lossy());
+    up.chain(down).collect::<Vec<_>>().join("/")
 }
 
 /// The graph of `plan`.

@@ -63,8 +63,15 @@ impl SearchPath {
         }
     }
 
+    /// Each folder once, where it counts.
     pub(super) fn folders(&self, own: &OwnPaths) -> Vec<PathBuf> {
-        [&own.first, &self.configured, &self.built_in, &self.beside].into_iter().flatten().cloned().collect()
+        let mut folders: Vec<PathBuf> = Vec::new();
+        for folder in [&own.first, &self.configured, &self.built_in, &self.beside].into_iter().flatten() {
+            if !folders.contains(folder) {
+                folders.push(folder.clone());
+            }
+        }
+        folders
     }
 
     /// The first library called `name` that fits `wanted`.

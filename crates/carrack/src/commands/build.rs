@@ -98,7 +98,11 @@ impl Announced<'_> {
             let members = plan.members.len();
             let locked = plan.locked_packages;
             self.view.emit(BuildEvent::Planned {
-                what: format!("{name} · {members} {} · {locked} locked packages", plural(members, "member")),
+                what: format!(
+                    "{name} · {members} {} · {locked} locked {}",
+                    plural(members, "member"),
+                    plural(locked, "package")
+                ),
                 builder: self.prepared.builder.clone(),
                 base: "closure".to_owned(),
             });
@@ -152,6 +156,10 @@ fn deliver(store: &Store, images: &[BuiltImage], outputs: &[Output]) -> Result<(
                 for (image, built) in named.iter().zip(images) {
                     // One service's files go right there, several services' into a folder each.
                     let folder = if images.len() == 1 { to.clone() } else { to.join(&built.name) };
+                    if let Some(above) = folder.parent() {
+                        std::fs::create_dir_all(above)
+                            .map_err(|source| Failure::Io { action: "create", path: above.to_owned(), source })?;
+                    }
                     rootfs_dir(&folder, image.image, &blobs, ownership)
                         .map_err(|source| Failure::Rootfs { to: folder.clone(), source })?;
                 }
