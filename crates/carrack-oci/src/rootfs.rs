@@ -7,7 +7,8 @@
 //! A hostile layer can do no harm: paths are settled in the tree, and a folder is written through `openat2`, which
 //! lets the kernel refuse what leaves it. Device nodes are not made in a folder.
 //!
-//! Failure: [`RootfsError`]; the destination is then as it was. Layers under zstd are refused by their media type.
+//! Failure: [`RootfsError`]; the destination is then as it was, except for a folder that already held something: there
+//! files were replaced one by one. Layers under zstd are refused by their media type.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -103,12 +104,6 @@ pub enum RootfsError {
     /// The stream refused the bytes.
     #[error("cannot write the archive")]
     Stream(#[source] io::Error),
-    /// The folder holds something already.
-    #[error("{} is not an empty folder", path.display())]
-    NotEmpty {
-        /// The destination.
-        path: PathBuf,
-    },
 }
 
 /// Takes a flattened image. Folders, links and the like come first, parents before children, then files.
@@ -151,10 +146,12 @@ pub fn rootfs_tar(
     }
 }
 
-/// Unpacks the flattened image as the folder `folder`, which must not exist or be empty; the folder above it exists.
+/// Unpacks the flattened image as the folder `folder`; the folder above it exists.
 ///
-/// Shape: modes with their setuid bits, times, and extended attributes are kept. The folder appears whole; its files
-/// are not synced to the disk one by one.
+/// Shape: modes with their setuid bits, times, and extended attributes are kept. A new folder appears whole; its files
+/// are not synced to the disk one by one. A folder that holds something is merged into, as docker does: what the image
+/// has takes the place of what has its name, everything else stays, and so do the folder's own mode and owner. A
+/// folder in the place of one of the image's files is an error, not lost.
 /// Errors: [`RootfsError`].
 pub fn rootfs_dir(
     folder: &Path,
@@ -163,18 +160,23 @@ pub fn rootfs_dir(
     ownership: Ownership,
 ) -> Result<Unpacked, RootfsError> {
     let failed = |path: &Path, source| RootfsError::Write { path: path.to_owned(), source };
-    match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
-        Ok(true) => {}
-        Ok(false) => return Err(RootfsError::NotEmpty { path: folder.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    let merge = match fs::read_dir(folder).map(|mut entries| entries.next().is_some()) {
+        Ok(holds_something) => holds_something,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(failed(folder, error)),
-    }
+    };
     let tree = flatten(image, blobs)?;
-    let pending = Pending::beside(folder).map_err(|source| failed(folder, source))?;
-    let mut sink = FolderSink::create(pending.path(), ownership).map_err(|source| failed(folder, source))?;
     let in_folder = |path: &[u8], source| failed(&folder.join(OsStr::from_bytes(path)), source);
-    carry(&tree, image, blobs, &mut sink, &in_folder)?;
-    let unpacked = sink.finish(&tree).map_err(|(path, source)| in_folder(&path, source))?;
+    let fill = |sink: io::Result<FolderSink>| {
+        let mut sink = sink.map_err(|source| failed(folder, source))?;
+        carry(&tree, image, blobs, &mut sink, &in_folder)?;
+        sink.finish(&tree).map_err(|(path, source)| in_folder(&path, source))
+    };
+    if merge {
+        return fill(FolderSink::merge(folder, ownership));
+    }
+    let pending = Pending::beside(folder).map_err(|source| failed(folder, source))?;
+    let unpacked = fill(FolderSink::create(pending.path(), ownership))?;
     pending.rename().map_err(|source| failed(folder, source))?;
     Ok(unpacked)
 }

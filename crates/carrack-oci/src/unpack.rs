@@ -14,7 +14,7 @@ use std::path::Path;
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, chownat,
-    fchmod, fchown, fsetxattr, futimens, linkat, mkdirat, mknodat, openat2, symlinkat, utimensat,
+    fchmod, fchown, fsetxattr, fstat, futimens, linkat, mkdirat, mknodat, openat2, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -26,6 +26,8 @@ use crate::tree::{Node, NodeKind, Tree};
 pub(crate) struct FolderSink {
     root: OwnedFd,
     ownership: Ownership,
+    /// Whether the folder held something before.
+    merge: bool,
     unpacked: Unpacked,
     /// The folder used last, since entries come sorted.
     parent: Option<(Vec<u8>, OwnedFd)>,
@@ -35,13 +37,25 @@ impl FolderSink {
     /// Makes the folder, which must not exist.
     pub(crate) fn create(folder: &Path, ownership: Ownership) -> io::Result<Self> {
         fs::create_dir(folder)?;
+        Self::open_root(folder, ownership, false)
+    }
+
+    /// Takes a folder as it is; what the image has replaces what is in its place.
+    pub(crate) fn merge(folder: &Path, ownership: Ownership) -> io::Result<Self> {
+        Self::open_root(folder, ownership, true)
+    }
+
+    fn open_root(folder: &Path, ownership: Ownership, merge: bool) -> io::Result<Self> {
         let root: OwnedFd = File::open(folder)?.into();
-        Ok(Self { root, ownership, unpacked: Unpacked::default(), parent: None })
+        Ok(Self { root, ownership, merge, unpacked: Unpacked::default(), parent: None })
     }
 
     /// Gives the folders their attributes. Errors name the folder.
     pub(crate) fn finish(mut self, tree: &Tree) -> Result<Unpacked, (Vec<u8>, io::Error)> {
-        for (path, node) in tree.nodes.iter().rev().filter(|(_, node)| node.is_directory()) {
+        let folders = tree.nodes.iter().rev().filter(|(_, node)| node.is_directory());
+        // A folder that was there belongs to whoever made it.
+        let merge = self.merge;
+        for (path, node) in folders.filter(|(path, _)| !(merge && path.is_empty())) {
             let folder = self.open_folder(path).and_then(|folder| self.set_attributes(&folder, node));
             folder.map_err(|error| (path.clone(), error))?;
         }
@@ -67,6 +81,31 @@ impl FolderSink {
             None => (folder.to_vec(), self.open_folder(folder)?),
         });
         Ok((handle, name))
+    }
+
+    /// Makes the folder `path`, unless there is one to merge into.
+    fn make_folder(&mut self, path: &[u8]) -> io::Result<()> {
+        let (folder, name) = self.place(path)?;
+        match mkdirat(folder, name, Mode::RWXU) {
+            // It has to be a folder that can be filled; its attributes come last, as for every other one.
+            Err(Errno::EXIST) if self.merge => {
+                let folder = self.open_folder(path)?;
+                Ok(fchmod(&folder, Mode::from_raw_mode(fstat(&folder)?.st_mode) | Mode::RWXU)?)
+            }
+            made => Ok(made?),
+        }
+    }
+
+    /// Takes away what a file of the image replaces.
+    fn make_room(&mut self, path: &[u8]) -> io::Result<()> {
+        if !self.merge {
+            return Ok(());
+        }
+        let (folder, name) = self.place(path)?;
+        match unlinkat(folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn set_attributes(&mut self, file: &OwnedFd, node: &Node) -> io::Result<()> {
@@ -97,9 +136,12 @@ impl Sink for FolderSink {
             self.unpacked.skipped_devices += 1;
             return Ok(());
         }
+        if node.is_directory() {
+            return self.make_folder(path);
+        }
+        self.make_room(path)?;
         let (folder, name) = self.place(path)?;
         match &node.kind {
-            NodeKind::Directory => return Ok(mkdirat(folder, name, Mode::RWXU)?),
             NodeKind::Symlink { target } => symlinkat(target.as_slice(), folder, name)?,
             _ => mknodat(folder, name, FileType::Fifo, Mode::from_raw_mode(node.mode & 0o777), 0)?,
         }
@@ -117,6 +159,7 @@ impl Sink for FolderSink {
         size: u64,
         content: &mut dyn Read,
     ) -> Result<(), CopyError<io::Error>> {
+        self.make_room(path).map_err(CopyError::Write)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let mut file = File::from(self.open(path, flags, Mode::RUSR | Mode::WUSR).map_err(CopyError::Write)?);
         copy_at_most(content, &mut file, size)?;
@@ -124,6 +167,7 @@ impl Sink for FolderSink {
     }
 
     fn hard_link(&mut self, path: &[u8], target: &[u8], _: &Node) -> io::Result<()> {
+        self.make_room(path)?;
         let (target_folder, target_name) = split(target);
         let target_folder = self.open_folder(target_folder)?;
         let (folder, name) = self.place(path)?;

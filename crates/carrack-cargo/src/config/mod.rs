@@ -18,6 +18,7 @@
 //! every error of all files at once, each with its place in the text.
 
 mod keys;
+mod reference;
 mod schema;
 mod value;
 pub(crate) mod wire;
@@ -31,6 +32,7 @@ use carrack_base::{SourceText, Span};
 use toml_edit::{Document, TableLike};
 
 pub use keys::{FILE_KEYS, HEALTHCHECK_KEYS, KEYS, Key, Level, Shape};
+pub use reference::reference;
 pub use schema::json_schema;
 pub use wire::{AddedFile, BuildVariable, Healthcheck, Port, Protocol, ServiceConfig, WorkspaceConfig};
 

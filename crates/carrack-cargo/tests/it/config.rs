@@ -287,7 +287,17 @@ fn the_committed_schema_is_fresh() {
     assert!(
         committed == json_schema(),
         "schema/carrack.schema.json is stale: \
-         cargo run -p carrack-cargo --example schema > crates/carrack-cargo/schema/carrack.schema.json"
+         cargo run -p carrack-cargo --example configuration schema > crates/carrack-cargo/schema/carrack.schema.json"
+    );
+}
+
+#[test]
+fn the_committed_reference_is_fresh() {
+    let committed = include_str!("../../../../docs/configuration.md");
+    assert!(
+        committed == carrack_cargo::config::reference(),
+        "docs/configuration.md is stale: \
+         cargo run -p carrack-cargo --example configuration reference > docs/configuration.md"
     );
 }
 

@@ -124,7 +124,7 @@ impl Rustcare {
             let start = said.len();
             assert!(log.read_line(&mut said).unwrap() > 0, "the server ended before it listened:\n{said}");
             let line: Value = serde_json::from_str(&said[start..]).unwrap_or_default();
-            if let Some(address) = line["fields"]["address"].as_str() {
+            if let Some(address) = line["address"].as_str() {
                 break address.to_owned();
             }
         };
