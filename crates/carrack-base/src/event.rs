@@ -109,6 +109,8 @@ pub enum BuildEvent {
         digest: crate::Digest,
         /// Compressed size of its layers in bytes.
         size: u64,
+        /// All of its layers.
+        layers: u32,
         /// Layers that this build had to write; 0 if the image was there already.
         new_layers: u32,
         /// What the layers hold, with sizes (`libraries 3.1 MB · binary 10.9 MB`).

@@ -322,7 +322,8 @@ pub fn diagnose(output: &str) -> Diagnosis {
     if let Some(evidence) = line_with(&["(--offline)", "but --offline was specified"]) {
         return Diagnosis::Offline { evidence };
     }
-    if let Some(line) = text.lines().find(|line| line.starts_with("error: profile `") && line.ends_with("` is not defined"))
+    if let Some(line) =
+        text.lines().find(|line| line.starts_with("error: profile `") && line.ends_with("` is not defined"))
         && let Some(profile) = quoted(line)
     {
         return Diagnosis::UnknownProfile { profile: profile.to_owned() };

@@ -79,7 +79,8 @@ impl CargoTool {
 
     /// Files beside the packages that no macro reads.
     fn is_for_people(&self, path: &Path) -> bool {
-        const NAMES: [&str; 7] = ["README", "CHANGELOG", "LICENSE", "Makefile", "justfile", "Dockerfile", "compose"];
+        const NAMES: [&str; 7] =
+            ["README", "CHANGELOG", "LICENSE", "Makefile", "justfile", "Dockerfile", "compose"];
         const FOLDERS: [&str; 4] = [".github", ".gitlab", ".vscode", ".idea"];
         let Ok(relative) = path.strip_prefix(&self.workspace) else { return false };
         let mut parts = relative.iter().map(|part| part.to_string_lossy());
@@ -111,7 +112,8 @@ impl Tool for CargoTool {
         // Every profile and target, not only this build's: the next build may use another.
         for profile in profile_folders(&places.on_host(Path::new(crate::plan::TARGET)))? {
             for package in &distrusted {
-                let folders = discovered::fingerprint_folders(&profile, package).map_err(|error| error.source)?;
+                let folders =
+                    discovered::fingerprint_folders(&profile, package).map_err(|error| error.source)?;
                 for folder in folders {
                     fs::remove_dir_all(folder)?;
                 }
@@ -121,7 +123,8 @@ impl Tool for CargoTool {
     }
 
     fn run_outside(&self, env: &mut BTreeMap<String, String>, places: &Places) {
-        let pairs = places.pairs.iter().map(|(inside, host)| format!("{}={}", host.display(), inside.display()));
+        let pairs =
+            places.pairs.iter().map(|(inside, host)| format!("{}={}", host.display(), inside.display()));
         env.insert(REMAP_VARIABLE.to_owned(), pairs.collect::<Vec<_>>().join("\n"));
         let wrapper = self.wrapper.to_string_lossy().into_owned();
         if let Some(theirs) = env.insert("RUSTC_WRAPPER".to_owned(), wrapper) {
@@ -180,7 +183,10 @@ struct Listener {
 struct Heard {
     executables: BTreeMap<String, PathBuf>,
     scripts: Vec<(PackageName, PathBuf)>,
+    /// Ids of packages.
     compiled: HashSet<String>,
+    /// Units.
+    reused: usize,
     transcript: Vec<u8>,
 }
 
@@ -191,10 +197,17 @@ impl Heard {
                 events.emit(BuildEvent::StepProgress { step, done, total, current });
             }
             CargoNews::Activity { verb, detail } => {
-                events.emit(BuildEvent::StepProgress { step, done: 0, total: 0, current: format!("{verb} {detail}") });
+                events.emit(BuildEvent::StepProgress {
+                    step,
+                    done: 0,
+                    total: 0,
+                    current: format!("{verb} {detail}"),
+                });
             }
             CargoNews::Unit { package, target, fresh } => {
-                if !fresh {
+                if fresh {
+                    self.reused += 1;
+                } else {
                     self.compiled.insert(package.id.clone());
                 }
                 events.emit(BuildEvent::UnitFinished { step, package: package.to_string(), target, fresh });
@@ -244,18 +257,20 @@ impl Observer for Listener {
         let scripts: Vec<ScriptRun> =
             heard.scripts.iter().map(|(package, out_dir)| script_run(package, out_dir, places)).collect();
         // Where cargo put the binaries: profile and target are cargo's to decide.
-        let folders = heard.executables.values().filter_map(|path| path.parent());
-        let profile = folders.last().map(|folder| places.on_host(folder)).unwrap_or_default();
+        let mut folders = heard.executables.values().filter_map(|path| path.parent());
+        let profile = folders.next().map(|folder| places.on_host(folder)).unwrap_or_default();
         let binaries: Vec<&str> = tool.binaries.iter().map(String::as_str).collect();
         let discovered = Discovered::collect(&profile, &binaries, &tool.workspace, &scripts)
             .map_err(|error| io::Error::new(error.source.kind(), error))?;
         let services = tool.binaries.len();
-        let summary = match (heard.compiled.len(), services) {
-            (0, _) => "nothing to compile".to_owned(),
-            (1, 1) => "1 crate".to_owned(),
-            (1, many) => format!("1 crate for {many} services"),
-            (crates, 1) => format!("{crates} crates"),
-            (crates, many) => format!("{crates} crates for {many} services"),
+        let compiled = match heard.compiled.len() {
+            0 => "nothing".to_owned(),
+            1 => "1 crate".to_owned(),
+            crates => format!("{crates} crates"),
+        };
+        let summary = match services {
+            1 => format!("{compiled} · {} units reused", heard.reused),
+            services => format!("{compiled} for {services} services · {} units reused", heard.reused),
         };
         let artifacts = heard
             .executables

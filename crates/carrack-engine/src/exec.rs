@@ -60,8 +60,13 @@ impl Runner<'_> {
         let isolated = matches!(support, Support::Isolated);
         if let Support::Plain { reason } = &support {
             self.events.emit(BuildEvent::Warning {
-                message: format!("this machine forbids the sandbox ({}): building in a plain process", chain(reason)),
-                hint: Some("allow unprivileged user namespaces, or build as root, to isolate builds".to_owned()),
+                message: format!(
+                    "this machine forbids the sandbox ({}): building in a plain process",
+                    chain(reason)
+                ),
+                hint: Some(
+                    "allow unprivileged user namespaces, or build as root, to isolate builds".to_owned(),
+                ),
             });
         }
         // Paths differ outside of the sandbox, and with them what cargo keeps.
@@ -109,7 +114,9 @@ impl Runner<'_> {
         let succeeded = matches!(result, Ok((Exit::Code(0), _)));
         let program = || op.argv.first().cloned().unwrap_or_default();
         let ended = match result {
-            Ok((Exit::Code(0), observer)) => observer.finish(&workbench.places).at("read", folder.join("target")),
+            Ok((Exit::Code(0), observer)) => {
+                observer.finish(&workbench.places).at("read", folder.join("target"))
+            }
             Ok((exit, observer)) => Err(EngineError::StepFailed {
                 step: op.name.clone(),
                 program: program(),
@@ -221,7 +228,12 @@ impl Runner<'_> {
         })
     }
 
-    fn spawn_isolated(&self, op: &ExecOp, workbench: &Workbench, scratch: &Path) -> Result<Child, EngineError> {
+    fn spawn_isolated(
+        &self,
+        op: &ExecOp,
+        workbench: &Workbench,
+        scratch: &Path,
+    ) -> Result<Child, EngineError> {
         let folder = workbench.folder.path();
         let root = match op.root {
             ExecRoot::Host => Root::Host,

@@ -52,7 +52,8 @@ impl Solver<'_> {
             image: op.tags.first().unwrap_or(&op.name).clone(),
             digest,
             size: image.layers_size(),
-            new_layers: u32::try_from(layers.iter().filter(|layer| layer.new).count()).unwrap_or(u32::MAX),
+            layers: count(layers.iter()),
+            new_layers: count(layers.iter().filter(|layer| layer.new)),
             contents: contents(&layers),
             unchanged,
         };
@@ -96,6 +97,10 @@ impl Solver<'_> {
         let made = unsaid.filter(|_| !programs.is_empty());
         Ok(why::join(made.into_iter().chain(why::line(&others)).collect()))
     }
+}
+
+fn count<T>(layers: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(layers.count()).unwrap_or(u32::MAX)
 }
 
 /// Titles of the layers whose content a command makes.

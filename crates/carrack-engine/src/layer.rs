@@ -72,7 +72,8 @@ impl Solver<'_> {
                         step: op.title.to_owned(),
                         artifact: artifact.clone(),
                     })?;
-                    let kind = PlannedKind::Artifact { exec: *exec, name: artifact.clone(), digest: made.digest };
+                    let kind =
+                        PlannedKind::Artifact { exec: *exec, name: artifact.clone(), digest: made.digest };
                     planned.push(Planned { to: to.clone(), mode: 0o755, owner: root, kind });
                 }
                 LayerPart::Closure(closure) => {
@@ -113,7 +114,9 @@ impl Solver<'_> {
                     let digest = self.inputs.digest(from)?.ok_or_else(missing)?;
                     (to, mode_of(from)?, PlannedKind::Host { from: from.clone(), digest })
                 }
-                ClosureEntry::Link { to, target } => (to, 0o777, PlannedKind::Link { target: target.clone() }),
+                ClosureEntry::Link { to, target } => {
+                    (to, 0o777, PlannedKind::Link { target: target.clone() })
+                }
                 ClosureEntry::Text { to, text } => (to, 0o644, PlannedKind::Text { text: text.clone() }),
             };
             planned.push(Planned { to: image_path(to), mode, owner, kind });
@@ -163,7 +166,9 @@ impl Solver<'_> {
                 PlannedKind::Text { text } => {
                     builder.file(to, attributes, Content::Bytes(text.as_bytes().to_vec()))?
                 }
-                PlannedKind::Host { from, .. } => builder.file(to, attributes, Content::Path(from.clone()))?,
+                PlannedKind::Host { from, .. } => {
+                    builder.file(to, attributes, Content::Path(from.clone()))?
+                }
                 PlannedKind::Artifact { exec, name, .. } => {
                     builder.file(to, attributes, Content::Path(self.artifact_path(*exec, name)?))?
                 }

@@ -100,9 +100,11 @@ impl<'a> Solver<'a> {
             }
         }
         let results = std::thread::scope(|scope| {
-            let running: Vec<_> =
-                images.iter().map(|image| scope.spawn(|| self.image(*image))).collect();
-            running.into_iter().map(|image| image.join().expect("solving an image does not panic")).collect::<Vec<_>>()
+            let running: Vec<_> = images.iter().map(|image| scope.spawn(|| self.image(*image))).collect();
+            running
+                .into_iter()
+                .map(|image| image.join().expect("solving an image does not panic"))
+                .collect::<Vec<_>>()
         });
         let mut built = Vec::new();
         for finished in results {
@@ -281,10 +283,10 @@ impl<'a> Solver<'a> {
         let Op::Exec(op) = self.graph.op(node) else {
             unreachable!("the graph checked the kind of each input")
         };
-        let artifact = value.artifacts.get(name).ok_or_else(|| EngineError::NoArtifact {
-            step: op.name.clone(),
-            artifact: name.to_owned(),
-        })?;
+        let artifact = value
+            .artifacts
+            .get(name)
+            .ok_or_else(|| EngineError::NoArtifact { step: op.name.clone(), artifact: name.to_owned() })?;
         let mut bench = value.bench.lock().unwrap_or_else(PoisonError::into_inner);
         let opened = match bench.take() {
             Some(opened) => opened,
@@ -422,12 +424,21 @@ impl<'a> Solver<'a> {
     }
 
     /// Values of an older program that can't be read any more count as absent.
-    pub(crate) fn read<V: DeserializeOwned>(&self, bucket: Bucket, key: &[u8]) -> Result<Option<V>, EngineError> {
+    pub(crate) fn read<V: DeserializeOwned>(
+        &self,
+        bucket: Bucket,
+        key: &[u8],
+    ) -> Result<Option<V>, EngineError> {
         let bytes = self.store().get(bucket, key)?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    pub(crate) fn write<V: Serialize>(&self, bucket: Bucket, key: &[u8], value: &V) -> Result<(), EngineError> {
+    pub(crate) fn write<V: Serialize>(
+        &self,
+        bucket: Bucket,
+        key: &[u8],
+        value: &V,
+    ) -> Result<(), EngineError> {
         let bytes = serde_json::to_vec(value).expect("the engine's own values can be written as JSON");
         Ok(self.store().put(bucket, key, bytes)?)
     }

@@ -40,7 +40,9 @@ fn phrase(change: &Change) -> String {
         (None, field) => field.to_owned(),
     };
     match &change.values {
-        Some((old, new)) if presentable(old) && presentable(new) => format!("{subject} {verb} ({old} → {new})"),
+        Some((old, new)) if presentable(old) && presentable(new) => {
+            format!("{subject} {verb} ({old} → {new})")
+        }
         _ => format!("{subject} {verb}"),
     }
 }

@@ -31,8 +31,10 @@ pub(crate) fn note(folder: &Path, sources: &Path) -> Result<(), EngineError> {
 /// Removes from `upper` what the user has changed since.
 pub(crate) fn refresh(folder: &Path, sources: &Path) -> Result<(), EngineError> {
     let upper = folder.join("upper");
-    let noted: BTreeMap<PathBuf, Below> =
-        fs::read(folder.join("written")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let noted: BTreeMap<PathBuf, Below> = fs::read(folder.join("written"))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
     for relative in files(&upper)? {
         if noted.get(&relative) != Some(&below(sources, &relative)) {
             let path = upper.join(&relative);

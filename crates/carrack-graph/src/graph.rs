@@ -47,10 +47,8 @@ impl BuildGraph {
     pub fn add(&mut self, op: Op) -> Result<NodeId, GraphError> {
         let number = self.ops.len();
         for (input, expected) in op.inputs() {
-            let found = self
-                .ops
-                .get(input.0)
-                .ok_or(GraphError::UnknownInput { op: number, input: input.0 })?;
+            let found =
+                self.ops.get(input.0).ok_or(GraphError::UnknownInput { op: number, input: input.0 })?;
             if found.kind() != expected {
                 return Err(GraphError::WrongInput { op: number, input: input.0, expected });
             }

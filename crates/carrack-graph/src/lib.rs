@@ -11,8 +11,8 @@ mod record;
 
 pub use graph::{BuildGraph, GraphError, NodeId};
 pub use op::{
-    AddedFile, BuildFolder, ClosureOp, EnvValue, ExecMount, ExecOp, ExecRoot, HostTree, ImageOp, ImageSettings, LayerOp,
-    LayerPart, Op, Owner, Probe, TreeOp,
+    AddedFile, BuildFolder, ClosureOp, EnvValue, ExecMount, ExecOp, ExecRoot, HostTree, ImageOp,
+    ImageSettings, LayerOp, LayerPart, Op, Owner, Probe, TreeOp,
 };
 pub use port::{Backend, BuiltImage, Invalidation, Observed, Observer, Places, Tool};
 pub use record::{Change, ChangeKind, Field, KeyRecord, Listing, RecordError};

@@ -167,11 +167,7 @@ impl KeyRecord {
 
     /// What is different in `newer`, field by field. `listing` finds the listing behind a digest; where it can't, the
     /// field counts as changed as a whole.
-    pub fn changes(
-        &self,
-        newer: &Self,
-        listing: &dyn Fn(&ContentDigest) -> Option<Listing>,
-    ) -> Vec<Change> {
+    pub fn changes(&self, newer: &Self, listing: &dyn Fn(&ContentDigest) -> Option<Listing>) -> Vec<Change> {
         let mut changes = Vec::new();
         for (name, kind, old, new) in paired(&self.fields, &newer.fields) {
             let whole = |kind, values| Change { field: name.clone(), entry: None, kind, values };
@@ -319,6 +315,9 @@ mod tests {
             ]
         );
         assert_eq!(old.changes(&old, &listings), []);
-        assert_eq!(old.changes(&new, &|_| None).last(), Some(&change("sources", None, ChangeKind::Changed, None)));
+        assert_eq!(
+            old.changes(&new, &|_| None).last(),
+            Some(&change("sources", None, ChangeKind::Changed, None))
+        );
     }
 }

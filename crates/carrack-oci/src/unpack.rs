@@ -14,7 +14,8 @@ use std::path::Path;
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, chownat,
-    fchmod, fchown, fsetxattr, fstat, futimens, linkat, mkdirat, mknodat, openat2, symlinkat, unlinkat, utimensat,
+    fchmod, fchown, fsetxattr, fstat, futimens, linkat, mkdirat, mknodat, openat2, symlinkat, unlinkat,
+    utimensat,
 };
 use rustix::io::Errno;
 

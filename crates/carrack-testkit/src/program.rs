@@ -7,6 +7,7 @@ pub struct Program {
     path: PathBuf,
     env: Vec<(OsString, OsString)>,
     ids: Option<u32>,
+    clean: bool,
 }
 
 /// What a run left behind.
@@ -23,13 +24,20 @@ pub struct Finished {
 impl Program {
     /// The program at `path`, run as whoever runs the test.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), env: Vec::new(), ids: None }
+        Self { path: path.into(), env: Vec::new(), ids: None, clean: false }
     }
 
     /// Sets a variable for every run.
     #[must_use]
     pub fn with_env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Gives it nothing of the test's own environment: cargo sets variables for tests that a build would take for inputs.
+    #[must_use]
+    pub fn in_clean_environment(mut self) -> Self {
+        self.clean = true;
         self
     }
 
@@ -52,6 +60,9 @@ impl Program {
             }
         };
         command.args(arguments).current_dir(folder).stdin(Stdio::null());
+        if self.clean {
+            command.env_clear();
+        }
         command.envs(self.env.iter().cloned());
         command
     }

@@ -36,7 +36,8 @@ impl Project {
     /// for that number.
     pub fn workspace(names: &[&str]) -> Self {
         let project = Self::new();
-        let members: Vec<String> = names.iter().chain(&["shared"]).map(|name| format!("\"{name}\"")).collect();
+        let members: Vec<String> =
+            names.iter().chain(&["shared"]).map(|name| format!("\"{name}\"")).collect();
         project.write(
             "Cargo.toml",
             &format!("[workspace]\nresolver = \"3\"\nmembers = [{}]\n", members.join(", ")),

@@ -11,11 +11,13 @@ use crate::progress::Progress;
 /// Container images from Cargo workspaces: fast, correct, without a daemon.
 #[derive(Debug, Parser)]
 #[command(name = "carrack", version, propagate_version = true, disable_help_subcommand = true)]
-#[command(after_help = "Examples:\n  carrack build                     images for every service of the workspace\n  \
+#[command(
+    after_help = "Examples:\n  carrack build                     images for every service of the workspace\n  \
     carrack run rustcare-server       try one, without Docker\n  \
     carrack build --load              hand the images to Docker or Podman\n\n\
     Exit codes: 0 done · 1 the build failed · 2 wrong usage or configuration · 3 this machine lacks something ·\n\
-    4 an engine did not answer or refused · 70 a bug of Carrack's · 130, 143 interrupted, terminated")]
+    4 an engine did not answer or refused · 70 a bug of Carrack's · 130, 143 interrupted, terminated"
+)]
 pub(crate) struct Arguments {
     /// Folder of Carrack's own state [default: $XDG_CACHE_HOME/carrack].
     #[arg(long, global = true, env = "CARRACK_HOME", value_name = "FOLDER", hide_env_values = true)]
@@ -43,8 +45,10 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  carrack build\n  carrack build -p rustcare-server -t clinic/server:1.4\n  \
-    carrack build -o type=docker,dest=images.tar\n  carrack build --profile dev --features metrics")]
+#[command(
+    after_help = "Examples:\n  carrack build\n  carrack build -p rustcare-server -t clinic/server:1.4\n  \
+    carrack build -o type=docker,dest=images.tar\n  carrack build --profile dev --features metrics"
+)]
 pub(crate) struct Build {
     /// The workspace, or one member of it.
     #[arg(default_value = ".", value_name = "PATH", hide_default_value = true)]
@@ -106,7 +110,9 @@ pub(crate) struct Build {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  carrack run rustcare-server\n  carrack run -e RUST_LOG=debug ops-cli -- stats")]
+#[command(
+    after_help = "Examples:\n  carrack run rustcare-server\n  carrack run -e RUST_LOG=debug ops-cli -- stats"
+)]
 pub(crate) struct Run {
     /// Name, or id, of the image.
     pub(crate) image: String,

@@ -14,7 +14,8 @@ pub(crate) struct Blobs<'a>(pub(crate) &'a Store);
 
 impl BlobSource for Blobs<'_> {
     fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send>> {
-        let file = self.0.open_blob(digest).map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
+        let file =
+            self.0.open_blob(digest).map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
         Ok(Box::new(file))
     }
 }
@@ -29,7 +30,9 @@ pub(crate) fn image(store: &Store, manifest: &Digest) -> Result<Image, Failure> 
 /// The image that a person means by `name`: a name with or without a tag, or the beginning of an id.
 pub(crate) fn find(store: &Store, name: &str) -> Result<ImageRow, Failure> {
     let reference = name.parse::<carrack_oci::Reference>().ok();
-    if let Some(row) = reference.map(|reference| store.image(&reference.tagged().to_string())).transpose()?.flatten() {
+    if let Some(row) =
+        reference.map(|reference| store.image(&reference.tagged().to_string())).transpose()?.flatten()
+    {
         return Ok(row);
     }
     let mut by_digest = store.images_by_digest_prefix(name)?;

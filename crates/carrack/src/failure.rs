@@ -36,33 +36,79 @@ pub(crate) mod code {
 pub(crate) enum Failure {
     Locate(LocateError),
     Toolchain(ToolchainError),
-    ToolchainBroken { program: PathBuf, said: String },
+    ToolchainBroken {
+        program: PathBuf,
+        said: String,
+    },
     Configuration(Vec<ConfigError>),
     /// `cargo metadata` refused.
-    Metadata { said: String },
+    Metadata {
+        said: String,
+    },
     Plan(PlanError),
     Lower(LowerError),
-    NotYet { key: &'static str, value: String, possible: &'static str },
-    BuildVariable { name: String },
-    Platform { asked: Platform, host: Platform },
-    OneNameForMany { option: &'static str, services: Vec<String> },
-    Reference { text: String, source: ReferenceError },
+    NotYet {
+        key: &'static str,
+        value: String,
+        possible: &'static str,
+    },
+    BuildVariable {
+        name: String,
+    },
+    Platform {
+        asked: Platform,
+        host: Platform,
+    },
+    OneNameForMany {
+        option: &'static str,
+        services: Vec<String>,
+    },
+    Reference {
+        text: String,
+        source: ReferenceError,
+    },
     Engine(EngineError),
     Store(StoreError),
     Context(ContextError),
     Sandbox(SandboxError),
-    Carrier { to: PathBuf, source: CarrierError },
-    Rootfs { to: PathBuf, source: RootfsError },
+    Carrier {
+        to: PathBuf,
+        source: CarrierError,
+    },
+    Rootfs {
+        to: PathBuf,
+        source: RootfsError,
+    },
     Image(ImageError),
     Load(LoadError),
-    NoEngine { tried: Vec<String> },
-    NoSuchImage { name: String, known: Vec<String> },
-    AmbiguousImage { name: String, images: Vec<String> },
-    NothingToRun { image: String },
-    User { user: String },
-    Io { action: &'static str, path: PathBuf, source: std::io::Error },
-    Cancelled { signal: i32 },
-    Bug { what: String },
+    NoEngine {
+        tried: Vec<String>,
+    },
+    NoSuchImage {
+        name: String,
+        known: Vec<String>,
+    },
+    AmbiguousImage {
+        name: String,
+        images: Vec<String>,
+    },
+    NothingToRun {
+        image: String,
+    },
+    User {
+        user: String,
+    },
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    Cancelled {
+        signal: i32,
+    },
+    Bug {
+        what: String,
+    },
 }
 
 /// One error as it is shown.
@@ -116,9 +162,9 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Engine(EngineError::StepFailed { transcript, .. }) => match diagnose(transcript) {
-                Diagnosis::MissingSystemPackage(_) | Diagnosis::MissingTarget { .. } | Diagnosis::DiskFull { .. } => {
-                    code::MACHINE
-                }
+                Diagnosis::MissingSystemPackage(_)
+                | Diagnosis::MissingTarget { .. }
+                | Diagnosis::DiskFull { .. } => code::MACHINE,
                 Diagnosis::Network { .. } => code::ENGINE,
                 Diagnosis::LockNeedsUpdate | Diagnosis::Offline { .. } | Diagnosis::UnknownProfile { .. } => {
                     code::USAGE
@@ -131,12 +177,16 @@ impl Failure {
                 _ => code::USAGE,
             },
             Self::Engine(EngineError::NoArtifact { .. } | EngineError::Unstable { .. }) => code::BUILD_FAILED,
-            Self::Engine(EngineError::NoSuchFile { .. } | EngineError::NotUtf8 { .. } | EngineError::Layer(_))
+            Self::Engine(
+                EngineError::NoSuchFile { .. } | EngineError::NotUtf8 { .. } | EngineError::Layer(_),
+            )
             | Self::Engine(EngineError::StateInSources { .. }) => code::USAGE,
             Self::Engine(EngineError::Cancelled { signal }) | Self::Cancelled { signal } => {
                 code::SIGNAL + u8::try_from(*signal).unwrap_or(0)
             }
-            Self::Engine(EngineError::Irreproducible { .. } | EngineError::Record(_) | EngineError::Unreadable { .. })
+            Self::Engine(
+                EngineError::Irreproducible { .. } | EngineError::Record(_) | EngineError::Unreadable { .. },
+            )
             | Self::Bug { .. }
             | Self::Lower(LowerError::Graph(_))
             | Self::Plan(PlanError::Metadata(_)) => code::BUG,
@@ -298,9 +348,9 @@ fn locate(error: &LocateError) -> Words {
             Words::new(format!("there is no Cargo.toml in {} or above it", start.display()))
                 .hint("run carrack in a Cargo workspace, or name one: `carrack build PATH`")
         }
-        LocateError::Unreadable { path, source } => {
-            Words::new(format!("cannot read {}", path.display())).note(source.to_string()).hint(io_hint(source))
-        }
+        LocateError::Unreadable { path, source } => Words::new(format!("cannot read {}", path.display()))
+            .note(source.to_string())
+            .hint(io_hint(source)),
         LocateError::Syntax { span, message } => syntax(span, message),
     }
 }
@@ -318,7 +368,9 @@ fn toolchain(error: &ToolchainError) -> Words {
         ToolchainError::NotInstalled { channel, chosen_by, .. } => {
             let words = match chosen_by {
                 ChosenBy::Environment => words.note("RUSTUP_TOOLCHAIN asks for it"),
-                ChosenBy::Override(folder) => words.note(format!("`rustup override` asks for it in {}", folder.display())),
+                ChosenBy::Override(folder) => {
+                    words.note(format!("`rustup override` asks for it in {}", folder.display()))
+                }
                 ChosenBy::File(file) => words.note(format!("{} asks for it", file.display())),
                 ChosenBy::Default => words.note("it is rustup's default"),
             };
@@ -331,24 +383,31 @@ fn toolchain(error: &ToolchainError) -> Words {
 
 fn configuration(error: &ConfigError) -> Words {
     match error {
-        ConfigError::Unreadable { path, source } => {
-            Words::new(format!("cannot read {}", path.display())).note(source.to_string()).hint(io_hint(source))
-        }
+        ConfigError::Unreadable { path, source } => Words::new(format!("cannot read {}", path.display()))
+            .note(source.to_string())
+            .hint(io_hint(source)),
         ConfigError::Syntax { span, message } => syntax(span, message),
         ConfigError::UnknownKey { key, nearest, span } => {
             let mark = nearest.map(|nearest| format!("did you mean `{nearest}`?")).unwrap_or_default();
             Words::new(format!("unknown key `{key}`")).at(span, mark)
         }
         ConfigError::WrongType { key, expected, found, span } => {
-            Words::new(format!("`{key}` has the wrong type")).at(span, format!("expected {expected}, found {found}"))
+            Words::new(format!("`{key}` has the wrong type"))
+                .at(span, format!("expected {expected}, found {found}"))
         }
-        ConfigError::BadValue { key, why, span } => Words::new(format!("`{key}` makes no sense")).at(span, why),
+        ConfigError::BadValue { key, why, span } => {
+            Words::new(format!("`{key}` makes no sense")).at(span, why)
+        }
         ConfigError::WrongLevel { key, belongs, span } => {
             let place = match belongs {
-                Level::Workspace => "[workspace.metadata.carrack], or carrack.toml beside the workspace's Cargo.toml",
+                Level::Workspace => {
+                    "[workspace.metadata.carrack], or carrack.toml beside the workspace's Cargo.toml"
+                }
                 _ => "[package.metadata.carrack], or carrack.toml beside the package's Cargo.toml",
             };
-            Words::new(format!("`{key}` stands in the wrong place")).at(span, "").hint(format!("move it to {place}"))
+            Words::new(format!("`{key}` stands in the wrong place"))
+                .at(span, "")
+                .hint(format!("move it to {place}"))
         }
         ConfigError::MissingKey { key, missing, span } => {
             Words::new(format!("`{key}` lacks `{missing}`")).at(span, format!("`{missing}` is missing"))
@@ -362,7 +421,10 @@ fn metadata(said: &str) -> Words {
     }
     let said_by_cargo = said.trim().strip_prefix("error: ").unwrap_or(said.trim());
     let words = Words::new("cargo cannot read the workspace");
-    let words = said_by_cargo.lines().filter(|line| !line.trim().is_empty()).fold(words, |words, line| words.note(line));
+    let words = said_by_cargo
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .fold(words, |words, line| words.note(line));
     match diagnose(said) {
         Diagnosis::Offline { .. } => words.hint("build once without --offline"),
         Diagnosis::Network { .. } => words.hint("check the network and the registry, then build again"),
@@ -389,9 +451,9 @@ fn plan(error: &PlanError) -> Words {
     };
     match error {
         PlanError::Metadata(_) => Words::chain(error),
-        PlanError::Unreadable { path, source } => {
-            Words::new(format!("cannot read {}", path.display())).note(source.to_string()).hint(io_hint(source))
-        }
+        PlanError::Unreadable { path, source } => Words::new(format!("cannot read {}", path.display()))
+            .note(source.to_string())
+            .hint(io_hint(source)),
         PlanError::Syntax { span, message } => syntax(span, message),
         PlanError::UnknownPackage { name, nearest, known } => {
             Words::new(format!("the workspace has no package `{name}`")).hint(near(nearest, known))
@@ -405,9 +467,14 @@ fn plan(error: &PlanError) -> Words {
                 .hint(format!("add `--features {features}`"))
         }
         PlanError::NoBinaries { packages, skipped } => {
-            let words = Words::new(format!("there is no binary to make an image of in {}", packages.join(", ")));
+            let words =
+                Words::new(format!("there is no binary to make an image of in {}", packages.join(", ")));
             let words = skipped.iter().fold(words, |words, binary| {
-                words.note(format!("{} needs the features {}", binary.binary, binary.missing_features.join(", ")))
+                words.note(format!(
+                    "{} needs the features {}",
+                    binary.binary,
+                    binary.missing_features.join(", ")
+                ))
             });
             words.hint("add src/main.rs to a package, or name another package with -p")
         }
@@ -445,7 +512,8 @@ fn engine(error: &EngineError) -> Words {
             Words::new(format!("cargo made no binary `{artifact}`")).hint("see cargo's output above")
         }
         EngineError::Unstable { runs } => {
-            Words::new(format!("the sources changed during each of {runs} builds")).hint("stop what changes them")
+            Words::new(format!("the sources changed during each of {runs} builds"))
+                .hint("stop what changes them")
         }
         EngineError::NoSuchFile { path, name } => {
             Words::new(format!("cannot add `{name}` to an image: {} is not there", path.display()))
@@ -458,9 +526,9 @@ fn engine(error: &EngineError) -> Words {
         EngineError::Cancelled { signal } => Words::new(format!("stopped by signal {signal}")),
         EngineError::Store(error) => store(error),
         EngineError::Sandbox(error) => sandbox(error),
-        EngineError::Io { action, path, source } => {
-            Words::new(format!("cannot {action} {}", path.display())).note(source.to_string()).hint(io_hint(source))
-        }
+        EngineError::Io { action, path, source } => Words::new(format!("cannot {action} {}", path.display()))
+            .note(source.to_string())
+            .hint(io_hint(source)),
         EngineError::Layer(error) if is_full(error) => Words::chain(error).hint("make room on that disk"),
         EngineError::Layer(_) => Words::chain(error).hint("mend the key `files`"),
         EngineError::Context(_) => Words::chain(error).hint("make it readable for this user"),
@@ -486,8 +554,10 @@ fn step_failed(program: &str, exit: Exit, transcript: &str) -> Words {
                 .note(missing.evidence.trim())
                 .hint(format!("run `apt-get install {}`", missing.debian.join(" ")))
         }
-        Diagnosis::UnknownProfile { profile } => Words::new(format!("there is no profile `{profile}` ({how})"))
-            .hint(format!("use release or dev, or add [profile.{profile}] to the workspace's Cargo.toml")),
+        Diagnosis::UnknownProfile { profile } => {
+            Words::new(format!("there is no profile `{profile}` ({how})"))
+                .hint(format!("use release or dev, or add [profile.{profile}] to the workspace's Cargo.toml"))
+        }
         Diagnosis::MissingTarget { target } => {
             Words::new(format!("the toolchain has no standard library for {target} ({how})"))
                 .hint(format!("run `rustup target add {target}`"))
@@ -495,12 +565,14 @@ fn step_failed(program: &str, exit: Exit, transcript: &str) -> Words {
         Diagnosis::Offline { evidence } => Words::new(format!("--offline forbids a download ({how})"))
             .note(evidence.trim())
             .hint("build once without --offline"),
-        Diagnosis::Network { evidence } => Words::new(format!("a registry or repository did not answer ({how})"))
-            .note(evidence.trim())
-            .hint("check the network, then build again: nothing that was compiled is lost"),
-        Diagnosis::DiskFull { evidence } => {
-            Words::new(format!("the disk is full ({how})")).note(evidence.trim()).hint("make room on that disk")
+        Diagnosis::Network { evidence } => {
+            Words::new(format!("a registry or repository did not answer ({how})"))
+                .note(evidence.trim())
+                .hint("check the network, then build again: nothing that was compiled is lost")
         }
+        Diagnosis::DiskFull { evidence } => Words::new(format!("the disk is full ({how})"))
+            .note(evidence.trim())
+            .hint("make room on that disk"),
         Diagnosis::CompileError => Words::new(format!("the workspace does not compile ({how})")),
         Diagnosis::Other => Words::new(format!("the build failed ({how})")),
     }
@@ -509,12 +581,17 @@ fn step_failed(program: &str, exit: Exit, transcript: &str) -> Words {
 fn store(error: &StoreError) -> Words {
     let words = Words::chain(error);
     match error {
-        StoreError::NewerFormat { .. } => words.hint("use the newer carrack, or another state folder with --home"),
-        StoreError::DamagedFormat { .. } | StoreError::DamagedIndex { .. } => {
-            words.hint("delete the state folder (everything in it can be made again), or use another with --home")
+        StoreError::NewerFormat { .. } => {
+            words.hint("use the newer carrack, or another state folder with --home")
         }
-        StoreError::ReadOnly { .. } => words.hint("make it writable for this user, or use another with --home"),
-        StoreError::DiskFull { .. } => words.hint("make room on that disk, or use another state folder with --home"),
+        StoreError::DamagedFormat { .. } | StoreError::DamagedIndex { .. } => words
+            .hint("delete the state folder (everything in it can be made again), or use another with --home"),
+        StoreError::ReadOnly { .. } => {
+            words.hint("make it writable for this user, or use another with --home")
+        }
+        StoreError::DiskFull { .. } => {
+            words.hint("make room on that disk, or use another state folder with --home")
+        }
         StoreError::Busy { .. } => words.hint("try again when the running builds are done"),
         StoreError::Corrupt { .. } | StoreError::MissingBlob { .. } => words.hint("build the image again"),
         StoreError::Io { source, .. } => words.hint(io_hint(source)),
@@ -530,15 +607,23 @@ fn sandbox(error: &SandboxError) -> Words {
             Words::new(format!("cannot start {}: there is no such program", program.display()))
                 .hint("check the entrypoint: a closure image has no shell and no other program")
         }
-        SandboxError::Execute { program, source } => Words::new(format!("cannot start {}", program.display()))
-            .note(source.to_string())
-            .hint("check that it is executable, made for this machine, and has its loader in the image"),
+        SandboxError::Execute { program, source } => {
+            Words::new(format!("cannot start {}", program.display()))
+                .note(source.to_string())
+                .hint("check that it is executable, made for this machine, and has its loader in the image")
+        }
         SandboxError::WorkingDirectory { path, source } => {
             Words::new(format!("cannot enter the working folder {}", path.display()))
                 .note(source.to_string())
                 .hint("check `workdir`")
         }
-        SandboxError::User { .. } => words.hint("check `user`; an ordinary user has few ids to give (see newuidmap)"),
+        SandboxError::Namespaces { .. } => words.hint(
+            "allow unprivileged user namespaces (user.max_user_namespaces, kernel.unprivileged_userns_clone), \
+            or run it as root",
+        ),
+        SandboxError::User { .. } => {
+            words.hint("check `user`; an ordinary user has few ids to give (see newuidmap)")
+        }
         _ => words,
     }
 }

@@ -69,7 +69,12 @@ fn fail(failure: &Failure, terminal: &Terminal) -> ExitCode {
     ExitCode::from(failure.code())
 }
 
-fn run(arguments: Arguments, terminal: &Terminal, cancel: &Cancel, start: Instant) -> Result<ExitCode, Failure> {
+fn run(
+    arguments: Arguments,
+    terminal: &Terminal,
+    cancel: &Cancel,
+    start: Instant,
+) -> Result<ExitCode, Failure> {
     let caller = Caller::of_this_process();
     let state = caller.state(arguments.home);
     match arguments.command {

@@ -42,7 +42,9 @@ impl FromStr for Output {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if !text.contains('=') {
             return Ok(match text {
-                "" => return Err("a folder, `-` or type=oci|docker|tar|local,dest=PATH is missing".to_owned()),
+                "" => {
+                    return Err("a folder, `-` or type=oci|docker|tar|local,dest=PATH is missing".to_owned());
+                }
                 "-" => Self { kind: OutputKind::Tar, to: Destination::Stdout },
                 path => Self { kind: OutputKind::Local, to: Destination::Path(PathBuf::from(path)) },
             });
@@ -63,7 +65,9 @@ impl FromStr for Output {
             (Some("docker"), true) => OutputKind::Docker,
             (Some("tar"), true) => OutputKind::Tar,
             (Some("local"), true) => OutputKind::Local,
-            (Some("docker" | "tar" | "local"), false) => return Err("tar=false goes with type=oci only".to_owned()),
+            (Some("docker" | "tar" | "local"), false) => {
+                return Err("tar=false goes with type=oci only".to_owned());
+            }
             (Some(name), _) => return Err(format!("`{name}` is none of oci, docker, tar and local")),
             (None, _) => return Err("type= is missing: oci, docker, tar or local".to_owned()),
         };
@@ -90,7 +94,9 @@ mod tests {
         assert_eq!("-".parse(), Ok(Output { kind: OutputKind::Tar, to: Destination::Stdout }));
         assert_eq!("type=oci,dest=a.tar".parse(), path(OutputKind::OciTar, "a.tar"));
         assert_eq!("type=oci,dest=a,tar=false".parse(), path(OutputKind::OciFolder, "a"));
-        for wrong in ["type=", "type=zip,dest=a", "dest=a", "type=oci", "type=local,dest=-", "type=oci,dest=a,push=1"] {
+        for wrong in
+            ["type=", "type=zip,dest=a", "dest=a", "type=oci", "type=local,dest=-", "type=oci,dest=a,push=1"]
+        {
             assert!(wrong.parse::<Output>().is_err(), "{wrong}");
         }
     }

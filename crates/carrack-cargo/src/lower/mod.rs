@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use carrack_base::{ImagePath, Platform};
 use carrack_graph::{
-    AddedFile, BuildFolder, BuildGraph, ClosureOp, EnvValue, ExecMount, ExecOp, ExecRoot, GraphError, HostTree,
-    ImageOp, ImageSettings, LayerOp, LayerPart, NodeId, Op, Probe, TreeOp,
+    AddedFile, BuildFolder, BuildGraph, ClosureOp, EnvValue, ExecMount, ExecOp, ExecRoot, GraphError,
+    HostTree, ImageOp, ImageSettings, LayerOp, LayerPart, NodeId, Op, Probe, TreeOp,
 };
 
 use crate::config::Healthcheck;
@@ -86,7 +86,7 @@ pub fn sources(plan: &CargoPlan, left_out: &[PathBuf]) -> TreeOp {
     folders.extend(plan.vendored.iter().map(PathBuf::as_path));
     folders.sort();
     // A folder within another one is walked with it.
-    folders.dedup_by(|inner, outer| inner.starts_with(&*outer));
+    folders.dedup_by(|inner, outer| inner.starts_with(*outer));
     let tree = |folder: &Path| HostTree {
         name: relative(folder, &plan.root),
         exclude: left_out.iter().filter(|path| path.starts_with(folder)).cloned().collect(),
@@ -111,8 +111,7 @@ pub fn lower(plan: &CargoPlan, around: &Surroundings) -> Result<BuildGraph, Lowe
     let tree = graph.add(Op::Tree(sources(plan, &around.left_out)))?;
     let exec = graph.add(Op::Exec(exec(plan, around, tree)))?;
     for service in &plan.services {
-        add_service(&mut graph, service, around, exec)
-            .map_err(|error| error.of(service))?;
+        add_service(&mut graph, service, around, exec).map_err(|error| error.of(service))?;
     }
     Ok(graph)
 }
@@ -262,8 +261,9 @@ fn probe(healthcheck: &Healthcheck) -> Probe {
             retries: None,
         },
         Healthcheck::Command { cmd, interval, timeout, start_period, start_interval, retries } => {
-            let nanoseconds =
-                |time: &Option<std::time::Duration>| time.and_then(|time| u64::try_from(time.as_nanos()).ok());
+            let nanoseconds = |time: &Option<std::time::Duration>| {
+                time.and_then(|time| u64::try_from(time.as_nanos()).ok())
+            };
             Probe {
                 test: std::iter::once("CMD".to_owned()).chain(cmd.iter().cloned()).collect(),
                 interval: nanoseconds(interval),

@@ -38,7 +38,8 @@ impl ImageUser {
             None => (setting, None),
         };
         let is_name = |text: &str| {
-            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+            !text.is_empty()
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
         };
         if !is_name(user) || group.is_some_and(|group| !is_name(group)) {
             return Err(malformed());

@@ -79,7 +79,8 @@ fn parse<Header: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<ElfFil
             let end = rest.iter().position(|byte| *byte == 0).ok_or("a string has no end")?;
             Ok(String::from_utf8_lossy(&rest[..end]).into_owned())
         };
-        let folders = |offset| string(offset).map(|text| text.split(':').map(str::to_owned).collect::<Vec<_>>());
+        let folders =
+            |offset| string(offset).map(|text| text.split(':').map(str::to_owned).collect::<Vec<_>>());
         for entry in entries {
             let offset: u64 = entry.d_val(endian).into();
             match entry.d_tag(endian) {

@@ -87,7 +87,9 @@ pub(crate) fn closure(binary: &Path, timezones: bool) -> Result<Closure, Closure
         if zones.is_dir() {
             closure.entries.push(ClosureEntry::Folder { to: image_path(zones), from: zones.to_owned() });
         } else {
-            closure.notes.push("this machine has no time zone database; the image has none either".to_owned());
+            closure
+                .notes
+                .push("this machine has no time zone database; the image has none either".to_owned());
         }
         closure.consulted.insert(zones.to_owned());
     }
@@ -106,7 +108,8 @@ impl Libraries {
         interpreter: &Path,
         closure: &mut Closure,
     ) -> Result<Self, ClosureError> {
-        let loader_name = interpreter.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let loader_name =
+            interpreter.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let mut search = SearchPath::of_host(&program, binary)
             .map_err(|(path, source)| ClosureError::Read { path, source })?;
         closure.consulted.extend(search.configuration.iter().cloned());
@@ -146,7 +149,8 @@ impl Libraries {
             .and_then(|libc| libc.parent())
             .map_or_else(|| PathBuf::from("/usr/lib"), Path::to_owned);
         let files = self.found.iter().map(|(name, from)| {
-            let folder = from.parent().filter(|folder| built_in.contains(&folder.to_path_buf())).unwrap_or(&home);
+            let folder =
+                from.parent().filter(|folder| built_in.contains(&folder.to_path_buf())).unwrap_or(&home);
             (folder.join(name), from.clone())
         });
         for (to, from) in std::iter::once((interpreter.to_owned(), interpreter.to_owned())).chain(files) {

@@ -75,7 +75,12 @@ impl SearchPath {
     }
 
     /// The first library called `name` that fits `wanted`.
-    pub(super) fn find(&mut self, name: &str, own: &OwnPaths, wanted: &ElfFile) -> Option<(PathBuf, ElfFile)> {
+    pub(super) fn find(
+        &mut self,
+        name: &str,
+        own: &OwnPaths,
+        wanted: &ElfFile,
+    ) -> Option<(PathBuf, ElfFile)> {
         let candidates: Vec<PathBuf> = if name.contains('/') {
             vec![PathBuf::from(name)]
         } else {
@@ -138,7 +143,8 @@ fn read_configuration(
 }
 
 fn matching(pattern: &Path, files: &mut Vec<PathBuf>) -> Vec<PathBuf> {
-    let (Some(folder), Some(name)) = (pattern.parent(), pattern.file_name().and_then(|name| name.to_str())) else {
+    let (Some(folder), Some(name)) = (pattern.parent(), pattern.file_name().and_then(|name| name.to_str()))
+    else {
         return Vec::new();
     };
     let Some((head, tail)) = name.split_once('*') else { return vec![pattern.to_owned()] };

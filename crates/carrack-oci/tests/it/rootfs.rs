@@ -254,13 +254,14 @@ fn a_folder_with_something_in_it_is_merged_into() {
     let image = sample_image(&mut blobs);
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.txt"), "years of work").unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o750)).unwrap();
     for _ in 0..2 {
         rootfs_dir(folder.path(), &image, &blobs, Ownership::Caller).unwrap();
         assert_eq!(fs::read_to_string(folder.path().join("thesis.txt")).unwrap(), "years of work");
         assert_eq!(fs::read_to_string(folder.path().join("srv/data")).unwrap(), "data");
         fs::write(folder.path().join("srv/data"), "something else, and longer").unwrap();
     }
-    assert_eq!(folder.path().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(folder.path().metadata().unwrap().permissions().mode() & 0o777, 0o750);
 
     // A link leads nowhere, and a folder is not lost for a file.
     let outside = tempfile::tempdir().unwrap();
@@ -271,7 +272,10 @@ fn a_folder_with_something_in_it_is_merged_into() {
     fs::remove_file(folder.path().join("srv")).unwrap();
     fs::create_dir_all(folder.path().join("srv/data/mine")).unwrap();
     let error = rootfs_dir(folder.path(), &image, &blobs, Ownership::Caller).unwrap_err();
-    assert!(matches!(&error, RootfsError::Write { path, .. } if *path == folder.path().join("srv/data")), "{error}");
+    assert!(
+        matches!(&error, RootfsError::Write { path, .. } if *path == folder.path().join("srv/data")),
+        "{error}"
+    );
     assert!(folder.path().join("srv/data/mine").is_dir());
 
     let empty = folder.path().join("empty");

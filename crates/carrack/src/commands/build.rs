@@ -9,8 +9,8 @@ use carrack_cargo::lower::TOOL;
 use carrack_engine::{Engine, Inputs, Options};
 use carrack_graph::{Backend, BuiltImage};
 use carrack_oci::{
-    Destination as Sink, EngineKind, EngineProgram, Image, NamedImage, Ownership, Reference, docker_tar, oci_layout,
-    oci_tar, rootfs_dir, rootfs_tar,
+    Destination as Sink, EngineKind, EngineProgram, Image, NamedImage, Reference, docker_tar,
+    oci_layout, oci_tar, rootfs_dir, rootfs_tar,
 };
 use carrack_sandbox::Launcher;
 use carrack_store::Store;
@@ -151,14 +151,16 @@ fn deliver(store: &Store, images: &[BuiltImage], outputs: &[Output]) -> Result<(
             OutputKind::OciFolder => oci_layout(&to, &named, &blobs).map_err(carrier)?,
             OutputKind::Tar => rootfs_tar(sink, named[0].image, &blobs).map_err(rootfs)?,
             OutputKind::Local => {
-                let ownership =
-                    if rustix::process::geteuid().is_root() { Ownership::Recorded } else { Ownership::Caller };
+                let ownership = super::ownership();
                 for (image, built) in named.iter().zip(images) {
                     // One service's files go right there, several services' into a folder each.
                     let folder = if images.len() == 1 { to.clone() } else { to.join(&built.name) };
                     if let Some(above) = folder.parent() {
-                        std::fs::create_dir_all(above)
-                            .map_err(|source| Failure::Io { action: "create", path: above.to_owned(), source })?;
+                        std::fs::create_dir_all(above).map_err(|source| Failure::Io {
+                            action: "create",
+                            path: above.to_owned(),
+                            source,
+                        })?;
                     }
                     rootfs_dir(&folder, image.image, &blobs, ownership)
                         .map_err(|source| Failure::Rootfs { to: folder.clone(), source })?;
@@ -204,9 +206,10 @@ struct Loaded {
 impl Loaded {
     fn read(store: &Store, built: &[BuiltImage]) -> Result<Self, Failure> {
         let read = |image: &BuiltImage| {
-            let names = image.tags.iter().map(|tag| {
-                tag.parse().map_err(|source| Failure::Reference { text: tag.clone(), source })
-            });
+            let names = image
+                .tags
+                .iter()
+                .map(|tag| tag.parse().map_err(|source| Failure::Reference { text: tag.clone(), source }));
             Ok((blobs::image(store, &image.manifest)?, names.collect::<Result<_, Failure>>()?))
         };
         Ok(Self { images: built.iter().map(read).collect::<Result<_, Failure>>()? })

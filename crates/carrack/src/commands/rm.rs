@@ -15,7 +15,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(crate) fn run(arguments: &Rm, state: &Path) -> Result<ExitCode, Failure> {
     let store = Store::open(state)?;
     // All names are looked up first: one mistake must not leave half of the work done.
-    let rows = arguments.images.iter().map(|name| blobs::find(&store, name)).collect::<Result<Vec<_>, _>>()?;
+    let rows =
+        arguments.images.iter().map(|name| blobs::find(&store, name)).collect::<Result<Vec<_>, _>>()?;
     for row in rows {
         if store.untag(&row.name)? {
             super::print(&format!("{}\n", row.name))?;

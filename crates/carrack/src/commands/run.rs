@@ -19,7 +19,12 @@ use crate::failure::{Failure, code};
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Runs an image of the store in the sandbox; its exit code becomes this program's.
-pub(crate) fn run(arguments: &Run, caller: &Caller, state: &Path, cancel: &Cancel) -> Result<ExitCode, Failure> {
+pub(crate) fn run(
+    arguments: &Run,
+    caller: &Caller,
+    state: &Path,
+    cancel: &Cancel,
+) -> Result<ExitCode, Failure> {
     let store = Store::open(state)?;
     let _lease = store.lease(cancel)?;
     let row = blobs::find(&store, &arguments.image)?;
@@ -30,10 +35,14 @@ pub(crate) fn run(arguments: &Run, caller: &Caller, state: &Path, cancel: &Cance
     let [rootfs, upper, work, sandbox] =
         ["rootfs", "upper", "work", "sandbox"].map(|name| scratch.path().join(name));
     for folder in [&upper, &work, &sandbox] {
-        fs::create_dir(folder).map_err(|source| Failure::Io { action: "create", path: folder.clone(), source })?;
+        fs::create_dir(folder).map_err(|source| Failure::Io {
+            action: "create",
+            path: folder.clone(),
+            source,
+        })?;
     }
-    let is_root = rustix::process::geteuid().is_root();
-    let ownership = if is_root { Ownership::Recorded } else { Ownership::Caller };
+    let ownership = super::ownership();
+    let is_root = ownership == Ownership::Recorded;
     rootfs_dir(&rootfs, &image, &Blobs(&store), ownership)
         .map_err(|source| Failure::Rootfs { to: rootfs.clone(), source })?;
 
@@ -160,7 +169,10 @@ impl Accounts {
             let mut fields = line.split(':');
             Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
         };
-        Self { users: passwd.lines().filter_map(user).collect(), groups: group.lines().filter_map(named).collect() }
+        Self {
+            users: passwd.lines().filter_map(user).collect(),
+            groups: group.lines().filter_map(named).collect(),
+        }
     }
 
     /// Whom `text` means: nobody says nothing, then it is root.
@@ -194,8 +206,10 @@ mod tests {
 
     #[test]
     fn users_are_found_as_docker_finds_them() {
-        let accounts = Accounts::parse("root:x:0:0::/root:/bin/sh\napp:x:1000:100::/home/app:\n", "staff:x:50:\n");
-        let ids = |text: &str| accounts.find(text).map(|account| (account.uid, account.gid, account.home)).ok();
+        let accounts =
+            Accounts::parse("root:x:0:0::/root:/bin/sh\napp:x:1000:100::/home/app:\n", "staff:x:50:\n");
+        let ids =
+            |text: &str| accounts.find(text).map(|account| (account.uid, account.gid, account.home)).ok();
         assert_eq!(ids(""), Some((0, 0, "/root".into())));
         assert_eq!(ids("app"), Some((1000, 100, "/home/app".into())));
         assert_eq!(ids("1000"), Some((1000, 100, "/home/app".into())));

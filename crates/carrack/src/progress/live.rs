@@ -51,9 +51,10 @@ impl Live {
 
     fn start(&self, step: StepId, name: &str) {
         let label = self.terminal.paint(self.terminal.green(), &format!("{name:>11}"));
-        let style = ProgressStyle::with_template("{prefix}  [{bar:22}] {pos:>3}/{len}  {wide_msg} {elapsed:>6}")
-            .expect("the template is well-formed")
-            .progress_chars("=> ");
+        let style =
+            ProgressStyle::with_template("{prefix}  [{bar:22}] {pos:>3}/{len}  {wide_msg} {elapsed:>6}")
+                .expect("the template is well-formed")
+                .progress_chars("=> ");
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(12));
         bar.set_style(style);
         bar.set_prefix(label);

@@ -27,11 +27,10 @@ pub(super) fn lines(event: &BuildEvent, terminal: &Terminal) -> Vec<String> {
             std::iter::once(warning).chain(hint).collect()
         }
         BuildEvent::ImageReady { unchanged: true, .. } => Vec::new(),
-        BuildEvent::ImageReady { image, digest, size, new_layers, contents, .. } => {
-            let layers = match new_layers {
-                0 => "no new layer".to_owned(),
-                1 => "1 new layer".to_owned(),
-                many => format!("{many} new layers"),
+        BuildEvent::ImageReady { image, digest, size, layers, new_layers, contents, .. } => {
+            let layers = match layers - new_layers {
+                0 => format!("{layers} new layers"),
+                reused => format!("{reused} of {layers} layers reused"),
             };
             let digest = digest.to_string();
             let short = digest.get(..19).unwrap_or(&digest);
@@ -115,9 +114,9 @@ pub(super) fn json(event: &BuildEvent) -> Value {
         BuildEvent::Warning { message, hint } => {
             json!({"event": "warning", "message": message, "hint": hint})
         }
-        BuildEvent::ImageReady { image, digest, size, new_layers, contents, unchanged } => {
+        BuildEvent::ImageReady { image, digest, size, layers, new_layers, contents, unchanged } => {
             json!({"event": "image", "image": image, "digest": digest, "size": size,
-                "new-layers": new_layers, "contents": contents, "unchanged": unchanged})
+                "layers": layers, "new-layers": new_layers, "contents": contents, "unchanged": unchanged})
         }
         BuildEvent::Done { summary, elapsed } => {
             json!({"event": "done", "summary": summary, "seconds": seconds(elapsed)})

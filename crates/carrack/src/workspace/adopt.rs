@@ -89,7 +89,8 @@ fn take(from: &Path, to: &Path) -> io::Result<()> {
 fn write(to: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = to.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder)?;
-    let draft = folder.join(format!(".{}.{}", to.file_name().unwrap_or_default().display(), std::process::id()));
+    let draft =
+        folder.join(format!(".{}.{}", to.file_name().unwrap_or_default().display(), std::process::id()));
     fs::write(&draft, bytes)?;
     fs::rename(&draft, to)
 }
@@ -101,7 +102,9 @@ fn adopt_repository(package: &Locked<'_>, theirs: &Path, ours: &Path) {
     for from in folders(&theirs.join("git/db")) {
         let folder = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let to = ours.join("git/db").join(&folder);
-        if folder.rsplit_once('-').is_some_and(|(prefix, _)| prefix.eq_ignore_ascii_case(name)) && !to.exists() {
+        if folder.rsplit_once('-').is_some_and(|(prefix, _)| prefix.eq_ignore_ascii_case(name))
+            && !to.exists()
+        {
             let draft = ours.join("git/db").join(format!(".{folder}.{}", std::process::id()));
             if copy_folder(&from, &draft).and_then(|()| fs::rename(&draft, &to)).is_err() {
                 let _ = fs::remove_dir_all(&draft);
@@ -158,7 +161,9 @@ mod tests {
         fs::write(cache.join("evil-1.0.0.crate"), b"evil").unwrap();
         let block = |name: &str, digest: Digest| {
             let hex = digest.hex();
-            format!("[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\nsource = \"registry+x\"\nchecksum = \"{hex}\"\n\n")
+            format!(
+                "[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\nsource = \"registry+x\"\nchecksum = \"{hex}\"\n\n"
+            )
         };
         let lock = block("good", Digest::of(b"good")) + &block("evil", Digest::of(b"other"));
         adopt(&lock, &theirs, &ours);

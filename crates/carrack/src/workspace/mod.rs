@@ -67,7 +67,8 @@ pub(crate) fn prepare(desk: &Desk<'_>, arguments: &Build) -> Result<Prepared, Fa
     let planned = planning::plan(desk, &location, &builder, &request, &selection)?;
     let plan = planned.plan;
     refuse_images(&plan)?;
-    let around = surroundings(desk, arguments, &location, &builder, &request, &plan, planned.lock_file, platform)?;
+    let around =
+        surroundings(desk, arguments, &location, &builder, &request, &plan, planned.lock_file, platform)?;
     let graph = lower::lower(&plan, &around)?;
     let tool = tool(&plan)?;
     Ok(Prepared {
@@ -192,8 +193,16 @@ fn cargo_home(store: &Store, location: &Location) -> Result<PathBuf, Failure> {
 /// Where credentials usually are. A build script has no business there.
 fn credentials(caller: &Caller, location: &Location) -> Vec<PathBuf> {
     const IN_HOME: [&str; 10] = [
-        ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".netrc", ".git-credentials", ".docker/config.json",
-        ".config/gcloud", ".config/gh",
+        ".ssh",
+        ".gnupg",
+        ".aws",
+        ".azure",
+        ".kube",
+        ".netrc",
+        ".git-credentials",
+        ".docker/config.json",
+        ".config/gcloud",
+        ".config/gh",
     ];
     let home = caller.home();
     let in_home = IN_HOME.iter().map(|name| home.join(name));

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use carrack_base::ContentDigest;
 use carrack_cargo::config::Configuration;
+use carrack_cargo::environment::{Class, classify};
 use carrack_cargo::locate::Location;
 use carrack_cargo::lower;
-use carrack_cargo::environment::{Class, classify};
 use carrack_cargo::plan::{self, CargoPlan, Request, Selection, members_command, metadata_command};
 use carrack_engine::Sources;
 use carrack_sandbox::{Command, Exit, IdMap, Mount, Root, Sandbox, Stdio, Support};
@@ -106,8 +106,11 @@ fn make(
 ) -> Result<Planned, Failure> {
     let home = cargo_home(desk.store, location)?;
     let lock = match &location.lock_file {
-        Some(path) => std::fs::read_to_string(path)
-            .map_err(|source| Failure::Io { action: "read", path: path.clone(), source })?,
+        Some(path) => std::fs::read_to_string(path).map_err(|source| Failure::Io {
+            action: "read",
+            path: path.clone(),
+            source,
+        })?,
         None => String::new(),
     };
     adopt::adopt(&lock, &location.cargo_home, &home);
@@ -153,12 +156,18 @@ impl Cargo<'_> {
         };
         let launcher = self.desk.launcher;
         // Only where a lock file would be written is there something to protect.
-        let protect = self.location.lock_file.is_none() && matches!(launcher.support(sandbox), Support::Isolated);
+        let protect =
+            self.location.lock_file.is_none() && matches!(launcher.support(sandbox), Support::Isolated);
         let mut child = if protect {
             let root = self.location.root.clone();
-            let bind = |path: &PathBuf| Mount::Bind { source: path.clone(), target: path.clone(), writable: true };
-            let overlay =
-                Mount::Overlay { lower: vec![root.clone()], upper: upper.clone(), work: work.clone(), target: root };
+            let bind =
+                |path: &PathBuf| Mount::Bind { source: path.clone(), target: path.clone(), writable: true };
+            let overlay = Mount::Overlay {
+                lower: vec![root.clone()],
+                upper: upper.clone(),
+                work: work.clone(),
+                target: root,
+            };
             let sandbox = Sandbox {
                 root: Root::Host,
                 mounts: vec![overlay, bind(&self.home), bind(target)],

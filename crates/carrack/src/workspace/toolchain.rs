@@ -67,7 +67,10 @@ pub(crate) fn find(
     let commit = rustc.commit_hash.as_deref().map_or("", |hash| hash.get(..9).unwrap_or(hash));
     let digest_of = |path: &Path| files.get(path).copied().flatten().map(short).unwrap_or_default();
     let identity = BTreeMap::from([
-        ("rustc".to_owned(), format!("{} {commit} {}", rustc.release, digest_of(&toolchain.rustc)).trim().to_owned()),
+        (
+            "rustc".to_owned(),
+            format!("{} {commit} {}", rustc.release, digest_of(&toolchain.rustc)).trim().to_owned(),
+        ),
         ("cargo".to_owned(), digest_of(&toolchain.cargo)),
         ("host".to_owned(), rustc.host.clone()),
         ("linker".to_owned(), linking(caller, inputs)?),

@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod engines;
+mod freshness;
 mod published;
 mod rustcare;
+mod scene;

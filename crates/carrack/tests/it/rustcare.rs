@@ -189,7 +189,9 @@ impl Running {
         let map = fs::read_to_string(format!("/proc/{server}/uid_map")).unwrap();
         map.lines()
             .find_map(|line| {
-                let [inside, start, count] = line.split_whitespace().collect::<Vec<_>>()[..] else { return None };
+                let [inside, start, count] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+                    return None;
+                };
                 let (inside, start, count): (u32, u32, u32) =
                     (inside.parse().ok()?, start.parse().ok()?, count.parse().ok()?);
                 let offset = outside.checked_sub(start).filter(|offset| *offset < count)?;
@@ -216,7 +218,8 @@ impl Drop for Running {
 }
 
 fn json(bytes: &[u8]) -> Value {
-    serde_json::from_slice(bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)))
+    serde_json::from_slice(bytes)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)))
 }
 
 /// Everything but what cargo or an editor left beside the sources.
@@ -237,7 +240,8 @@ fn descendants(process: u32) -> Vec<u32> {
     let mut found = vec![process];
     let mut next = 0;
     while let Some(parent) = found.get(next) {
-        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        let children =
+            fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
         found.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
         next += 1;
     }
@@ -312,7 +316,12 @@ fn an_image_holds_the_binary_its_libraries_the_files_and_little_else() {
         let names: Vec<_> = fs::read_dir(&source).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         for name in names {
             let inside = root.join("app").join(folder).join(&name);
-            assert_eq!(fs::read(inside).unwrap(), fs::read(source.join(&name)).unwrap(), "{}", name.display());
+            assert_eq!(
+                fs::read(inside).unwrap(),
+                fs::read(source.join(&name)).unwrap(),
+                "{}",
+                name.display()
+            );
         }
         let count = |folder: PathBuf| fs::read_dir(folder).unwrap().count();
         assert_eq!(count(root.join("app").join(folder)), count(source));
@@ -351,10 +360,17 @@ fn an_edit_costs_what_depends_on_it() {
     drop(server);
 
     let expected = "one line of 1 to 200 characters";
-    let patient = rustcare.edit("crates/rustcare-core/src/patient.rs", expected, "a name that fits on a line");
+    let patient =
+        rustcare.edit("crates/rustcare-core/src/patient.rs", expected, "a name that fits on a line");
     let built = rustcare.build(&[]);
-    let dependents =
-        ["ops-cli", "rustcare-api-types", "rustcare-core", "rustcare-server", "rustcare-storage", "rustcare-sync"];
+    let dependents = [
+        "ops-cli",
+        "rustcare-api-types",
+        "rustcare-core",
+        "rustcare-server",
+        "rustcare-storage",
+        "rustcare-sync",
+    ];
     assert_eq!(built.compiled_packages(), dependents.map(str::to_owned).into());
     assert_eq!(built.images().get("rustcare-server"), Some(&1));
     let server = rustcare.start_server();
