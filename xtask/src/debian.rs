@@ -19,6 +19,9 @@ const NEEDED: &[(&str, &str)] = &[
     ("umoci", "unpacks the OCI layouts that are written"),
     ("docker.io", "a real engine that loads and runs the images"),
     ("podman", "a second engine that loads and runs the images"),
+    ("runc", "what Podman runs containers with in the tests"),
+    ("git", "a repository that a package comes from"),
+    ("openssl", "a registry with a certificate of its own"),
     ("ca-certificates", "the certificates that an image gets"),
 ];
 

@@ -1,10 +1,11 @@
 //! `cargo xtask`: what this repository needs besides cargo. Each command is one module; `just` and CI call the same.
 //!
-//! Owns the house rules, the one way to run all tests and the one way to lint. It builds no product code of its own
+//! Owns the house rules, the one way to run all tests, to lint and to measure. It builds no product code of its own
 //! and depends on no crate of the product, so it works while the product does not compile.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks to the terminal")]
 
+mod bench;
 mod cargo;
 mod debian;
 mod lint;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
+  bench [PART…]    measure everything, or these parts, and write docs/benchmarks.md
   lint             formatting, clippy, house rules and, if it is installed, cargo-deny
   test [FILTER…]   every test of the repository, or those whose names contain a filter
   tidy             the house rules alone
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         .expect("this package is in a folder of the repository");
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["bench", ..] => bench::run(root, &arguments[1..]),
         ["lint"] => lint::run(root),
         ["test", ..] => test::run(root, &arguments[1..]),
         ["tidy"] => tidy::run(root),

@@ -135,7 +135,6 @@ impl Discovered {
 /// `profile_folder` is `target/release` or the like; in cargo's new layout the whole units are named. A missing
 /// folder has none.
 pub fn fingerprint_folders(profile_folder: &Path, package: &str) -> Result<Vec<PathBuf>, DiscoveredError> {
-    let is_hash = |text: &str| text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
     let mut folders = Vec::new();
     for (name, path) in entries(&profile_folder.join(".fingerprint"))? {
         if name.rsplit_once('-').is_some_and(|(name, hash)| name == package && is_hash(hash)) {
@@ -149,6 +148,50 @@ pub fn fingerprint_folders(profile_folder: &Path, package: &str) -> Result<Vec<P
     }
     folders.sort();
     Ok(folders)
+}
+
+/// The local files that each unit in `profile_folder` was compiled from, one set for each unit. Relative ones start from
+/// `working_folder`.
+pub fn files_of_units(
+    profile_folder: &Path,
+    working_folder: &Path,
+) -> Result<Vec<BTreeSet<PathBuf>>, DiscoveredError> {
+    let mut units = Vec::new();
+    for path in rustc_dep_infos(profile_folder)? {
+        if let Some(text) = read(&path)? {
+            let mut discovered = Discovered::default();
+            discovered.add_dep_info(&text, working_folder);
+            units.push(discovered.files.iter().map(|file| crate::config::normalise(file)).collect());
+        }
+    }
+    Ok(units)
+}
+
+/// The files and folders that the build scripts of `package`, in `package_folder`, declared in `profile_folder`.
+pub fn files_of_scripts(
+    profile_folder: &Path,
+    package: &str,
+    package_folder: &Path,
+) -> Result<BTreeSet<PathBuf>, DiscoveredError> {
+    let mut discovered = Discovered::default();
+    for (name, unit_or_package) in entries(&profile_folder.join("build"))? {
+        let is_unit = name.rsplit_once('-').is_some_and(|(name, hash)| name == package && is_hash(hash));
+        let runs = match (is_unit, name == package) {
+            (true, _) => vec![unit_or_package],
+            (_, true) => entries(&unit_or_package)?.into_iter().map(|(_, unit)| unit.join("run")).collect(),
+            _ => Vec::new(),
+        };
+        for path in runs.iter().flat_map(|run| ["output", "stdout"].map(|name| run.join(name))) {
+            if let Some(text) = read(&path)? {
+                discovered.add_script_output(&text, Some(package_folder));
+            }
+        }
+    }
+    Ok(discovered.files)
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 fn rustc_dep_infos(profile_folder: &Path) -> Result<Vec<PathBuf>, DiscoveredError> {

@@ -316,7 +316,12 @@ pub fn diagnose(output: &str) -> Diagnosis {
     if line_with(&["--locked was passed", "--frozen was passed"]).is_some() {
         return Diagnosis::LockNeedsUpdate;
     }
-    if let Some(evidence) = line_with(&["No space left on device", "Disk quota exceeded"]) {
+    if let Some(evidence) = line_with(&[
+        "No space left on device",
+        "Disk quota exceeded",
+        // lld writes into a mapped file, which ends so where the disk has no room for its pages.
+        "ld terminated with signal 7 [Bus error]",
+    ]) {
         return Diagnosis::DiskFull { evidence };
     }
     if let Some(evidence) = line_with(&["(--offline)", "but --offline was specified"]) {

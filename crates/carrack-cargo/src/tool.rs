@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use carrack_base::{BuildEvent, EventSink, OutputStream, StepId};
 use carrack_graph::{Invalidation, Observed, Observer, Places, Tool};
 
-use crate::discovered::{self, Discovered, ScriptRun};
+use crate::discovered::{self, Discovered, DiscoveredError, ScriptRun};
 use crate::messages::{CargoNews, PackageName, Status, StderrParser, StdoutParser};
 
 /// The variable that makes Carrack's program stand in for rustc outside of a sandbox: `FROM=TO` pairs, one a line.
@@ -65,16 +65,46 @@ impl CargoTool {
                 distrusted.extend(reading().map(|package| package.name.as_str()));
             }
         }
-        for path in invalidation.seen.iter().filter(|path| !is_rust(path) && !self.is_for_people(path)) {
-            match self.owner(path) {
-                Some(package) if !package.reads_undeclared => {}
-                Some(package) => {
-                    distrusted.insert(package.name.as_str());
-                }
-                None => distrusted.extend(reading().map(|package| package.name.as_str())),
+        // Whose macros read a file, nobody knows, in whatever package it lies.
+        if invalidation.seen.iter().any(|path| !is_rust(path) && !self.is_for_people(path)) {
+            distrusted.extend(reading().map(|package| package.name.as_str()));
+        }
+        // A macro may list the modules of its package.
+        let modules = invalidation.appeared.iter().filter(|path| is_rust(path));
+        let owners = modules.filter_map(|path| self.owner(path)).filter(|package| package.reads_undeclared);
+        distrusted.extend(owners.map(|package| package.name.as_str()));
+        distrusted
+    }
+
+    /// The names of the packages with a unit or a build script that declared one of `unseen`, which may lie in another
+    /// package's folder.
+    fn readers(
+        &self,
+        profile: &Path,
+        unseen: &BTreeSet<PathBuf>,
+        places: &Places,
+    ) -> Result<BTreeSet<&str>, DiscoveredError> {
+        let mut readers = BTreeSet::new();
+        if unseen.is_empty() {
+            return Ok(readers);
+        }
+        for files in discovered::files_of_units(profile, &self.workspace)? {
+            let files: BTreeSet<PathBuf> = files.iter().map(|file| places.inside(file)).collect();
+            if !files.is_disjoint(unseen) {
+                // Whose unit it is shows in its other files.
+                let owners = files.iter().filter_map(|file| self.owner(file));
+                readers.extend(owners.map(|package| package.name.as_str()));
             }
         }
-        distrusted
+        for package in &self.packages {
+            for file in discovered::files_of_scripts(profile, &package.name, &package.folder)? {
+                let file = places.inside(&file);
+                if unseen.iter().any(|path| path.starts_with(&file)) {
+                    readers.insert(package.name.as_str());
+                }
+            }
+        }
+        Ok(readers)
     }
 
     /// Files beside the packages that no macro reads.
@@ -106,15 +136,15 @@ fn is_rust(path: &Path) -> bool {
 impl Tool for CargoTool {
     fn invalidate(&self, invalidation: &Invalidation, places: &Places) -> io::Result<()> {
         let distrusted = self.distrusted(invalidation);
-        if distrusted.is_empty() {
+        if distrusted.is_empty() && invalidation.unseen.is_empty() {
             return Ok(());
         }
         // Every profile and target, not only this build's: the next build may use another.
         for profile in profile_folders(&places.on_host(Path::new(crate::plan::TARGET)))? {
-            for package in &distrusted {
-                let folders =
-                    discovered::fingerprint_folders(&profile, package).map_err(|error| error.source)?;
-                for folder in folders {
+            let unreadable = |error: DiscoveredError| error.source;
+            let readers = self.readers(&profile, &invalidation.unseen, places).map_err(unreadable)?;
+            for package in distrusted.union(&readers) {
+                for folder in discovered::fingerprint_folders(&profile, package).map_err(unreadable)? {
                     fs::remove_dir_all(folder)?;
                 }
             }
@@ -321,7 +351,8 @@ mod tests {
     #[track_caller]
     fn check(unseen: &[&str], seen: &[&str], expected: &[&str]) {
         let paths = |paths: &[&str]| paths.iter().map(|path| Path::new("/carrack/src").join(path)).collect();
-        let invalidation = Invalidation { unseen: paths(unseen), seen: paths(seen) };
+        let new: Vec<&str> = seen.iter().copied().filter(|path| path.contains("new")).collect();
+        let invalidation = Invalidation { unseen: paths(unseen), seen: paths(seen), appeared: paths(&new) };
         let tool = tool();
         let distrusted: Vec<&str> = tool.distrusted(&invalidation).into_iter().collect();
         assert_eq!(distrusted, expected);
@@ -336,7 +367,10 @@ mod tests {
         check(&["core/macros/src/lib.rs"], &[], &["core-macros"]);
         // A file that a macro may have read, in a package or beside all of them.
         check(&[], &["server/templates/index.html"], &["server"]);
-        check(&[], &["core/data.csv"], &[]);
+        check(&[], &["core/data.csv"], &["server"]);
+        // A module that a macro may list.
+        check(&[], &["server/src/old.rs", "core/src/new.rs"], &[]);
+        check(&[], &["server/src/new.rs"], &["server"]);
         check(&[], &["migrations/0002.sql"], &["server"]);
         check(&["migrations/0002.sql"], &[], &["core", "core-macros", "server"]);
         check(&[], &["README.md", ".github/workflows/ci.yml"], &[]);

@@ -1,6 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use carrack_base::Cancel;
 use carrack_context::ContextError;
 use carrack_graph::RecordError;
 use carrack_oci::LayerError;
@@ -120,6 +121,17 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Every part of a build that waits can be told to stop, and each says so in its own words.
+    pub(crate) fn or_cancelled(self, cancel: &Cancel) -> Self {
+        match (self, cancel.signal()) {
+            (
+                Self::Store(StoreError::Cancelled { .. }) | Self::Context(ContextError::Cancelled { .. }),
+                Some(signal),
+            ) => Self::Cancelled { signal },
+            (error, _) => error,
+        }
+    }
+
     pub(crate) fn closure(artifact: &str, error: ClosureError) -> Self {
         match error {
             ClosureError::Missing { library, needed_by, searched } => {

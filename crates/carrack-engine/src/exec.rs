@@ -5,25 +5,29 @@
 //! <build folder>/upper      what it wrote into its sources: they stay as they are, and it finds its files again
 //! <build folder>/work       overlayfs' own
 //! <build folder>/text       files that the graph gave as text
+//! <build folder>/home       HOME of a command that runs outside of a sandbox
 //! <build folder>/seen       which content of the sources the folder has seen (module `seen`)
+//! <build folder>/outside    which content of other files it has seen (module `outside`)
 //! <build folder>/written    what lay under each file of `upper` when it was written (module `written`)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use carrack_base::{BuildEvent, Cancel, EventSink, StepId, StepOutcome};
 use carrack_graph::{ExecMount, ExecOp, ExecRoot, Invalidation, Listing, Observed, Observer, Places, Tool};
 use carrack_sandbox::{Child, Command, Exit, IdMap, Launcher, Mount, Root, Sandbox, Stdio, Support};
 use carrack_store::{Scratch, Store, TargetFolder};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::error::{At, EngineError};
 use crate::inputs::Sources;
+use crate::outside::{Moment, changed};
 use crate::seen::Seen;
 use crate::written;
 
@@ -41,6 +45,22 @@ pub(crate) struct Runner<'a> {
     pub(crate) step: StepId,
     /// Empties the build folder first.
     pub(crate) anew: bool,
+}
+
+/// Files of the host whose content, as far as the build folder knows it, can't be relied on.
+#[derive(Default)]
+pub(crate) struct Doubts {
+    /// Files outside of the sources that changed since the last run.
+    pub(crate) outside: BTreeSet<PathBuf>,
+    /// Files that changed while the last run may have read them.
+    pub(crate) touched: BTreeSet<PathBuf>,
+}
+
+/// A run that ended well.
+pub(crate) struct Ran {
+    pub(crate) observed: Observed,
+    /// When it began.
+    pub(crate) began: Moment,
 }
 
 /// A build folder that this process holds.
@@ -79,22 +99,19 @@ impl Runner<'_> {
             });
         };
         let folder = self.store.target(&id, self.cancel, waiting)?;
-        let mut pairs = vec![(op.build_folder.target.clone(), folder.path().join("target"))];
-        pairs.extend(op.mounts.iter().filter_map(|mount| match mount {
-            ExecMount::Scratch { source, target } | ExecMount::Folder { source, target } => {
-                Some((target.clone(), source.clone()))
-            }
-            ExecMount::Text { .. } | ExecMount::Mask { .. } => None,
-        }));
-        let places = Places { pairs };
+        let mut places = mounted(op);
+        places.pairs.insert(0, (op.build_folder.target.clone(), folder.path().join("target")));
         let sources = op.mounts.iter().find_map(|mount| match mount {
             ExecMount::Scratch { source, .. } => Some(source.clone()),
-            ExecMount::Folder { .. } | ExecMount::Text { .. } | ExecMount::Mask { .. } => None,
+            ExecMount::Folder { .. }
+            | ExecMount::File { .. }
+            | ExecMount::Text { .. }
+            | ExecMount::Mask { .. } => None,
         });
         Ok(Workbench { folder, isolated, sources: sources.unwrap_or_default(), places })
     }
 
-    /// Runs the command once.
+    /// Runs the command once. `doubts` are files that may have changed without any sign that the command could see.
     ///
     /// Errors: the command failed, the sandbox could not be set up, the build was told to stop.
     pub(crate) fn run(
@@ -102,15 +119,19 @@ impl Runner<'_> {
         op: &ExecOp,
         workbench: &Workbench,
         sources: &Sources,
-    ) -> Result<Observed, EngineError> {
+        doubts: &Doubts,
+    ) -> Result<Ran, EngineError> {
         let start = Instant::now();
         let folder = workbench.folder.path();
         let listing = sources.listing();
-        let seen = self.prepare(workbench, sources, &listing)?;
+        let seen = self.prepare(workbench, sources, &listing, doubts)?;
         let seen_path = folder.join("seen");
         let seen = seen.begin(&listing, &seen_path)?;
+        let began = changed(&seen_path).unwrap_or_default();
         self.events.emit(BuildEvent::StepStarted { step: self.step, name: op.name.clone() });
         let result = self.command(op, workbench);
+        // The kernel leaves a folder without any permission in it, which a user could not remove without knowing why.
+        let _ = workbench.folder.remove("work");
         let succeeded = matches!(result, Ok((Exit::Code(0), _)));
         let program = || op.argv.first().cloned().unwrap_or_default();
         let ended = match result {
@@ -141,7 +162,7 @@ impl Runner<'_> {
             summary,
             elapsed: start.elapsed(),
         });
-        ended
+        ended.map(|observed| Ran { observed, began })
     }
 
     /// Brings the build folder into a state in which the command can't take old results for new ones.
@@ -150,6 +171,7 @@ impl Runner<'_> {
         workbench: &Workbench,
         sources: &Sources,
         listing: &Listing,
+        doubts: &Doubts,
     ) -> Result<Seen, EngineError> {
         let folder = workbench.folder.path();
         let seen = match Seen::read(&folder.join("seen")) {
@@ -165,19 +187,27 @@ impl Runner<'_> {
             let path = folder.join(name);
             fs::create_dir_all(&path).at("create", path)?;
         }
-        written::refresh(folder, &workbench.sources)?;
+        written::refresh(folder, &workbench.sources, |path| {
+            sources.name_of(path).and_then(|name| seen.untouched(&name, listing))
+        })?;
         let mut invalidation = Invalidation::default();
+        // A file that is gone leaves no time to compare.
+        let seen_by_time = |host: &Path| {
+            fs::metadata(host).and_then(|metadata| metadata.modified()).is_ok_and(|time| seen.is_newer(time))
+        };
         for name in seen.changed(listing) {
             let Some(host) = sources.on_host(&name) else { continue };
-            let modified = fs::metadata(&host).and_then(|metadata| metadata.modified());
-            let seen_by_time = match modified {
-                Ok(modified) => seen.is_newer(modified),
-                // Whoever compares times notices that a file is gone.
-                Err(_) => true,
-            };
             let inside = workbench.places.inside(&host);
-            if seen_by_time { &mut invalidation.seen } else { &mut invalidation.unseen }.insert(inside);
+            if !seen.knows(&name) {
+                invalidation.appeared.insert(inside.clone());
+            }
+            if seen_by_time(&host) { &mut invalidation.seen } else { &mut invalidation.unseen }.insert(inside);
         }
+        for host in &doubts.outside {
+            let inside = workbench.places.inside(host);
+            if seen_by_time(host) { &mut invalidation.seen } else { &mut invalidation.unseen }.insert(inside);
+        }
+        invalidation.unseen.extend(doubts.touched.iter().map(|host| workbench.places.inside(host)));
         self.tool.invalidate(&invalidation, &workbench.places).at("change", folder.join("target"))?;
         Ok(seen)
     }
@@ -189,14 +219,17 @@ impl Runner<'_> {
         } else {
             self.spawn_plain(op, workbench)?
         };
-        let observer = Mutex::new(self.tool.observe(self.step));
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let mut observer = self.tool.observe(self.step);
+        let pipes = [child.stdout.take(), child.stderr.take()];
         let exit = std::thread::scope(|scope| {
-            scope.spawn(|| pump(stdout, |bytes| lock(&observer).stdout(bytes, self.events)));
-            scope.spawn(|| pump(stderr, |bytes| lock(&observer).stderr(bytes, self.events)));
+            scope.spawn(|| {
+                pump(pipes, |pipe, bytes| match pipe {
+                    0 => observer.stdout(bytes, self.events),
+                    _ => observer.stderr(bytes, self.events),
+                });
+            });
             self.wait(&mut child)
         })?;
-        let mut observer = observer.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         observer.close(self.events);
         Ok((exit, observer))
     }
@@ -255,6 +288,9 @@ impl Runner<'_> {
                 ExecMount::Folder { source, target } => {
                     Mount::Bind { source: source.clone(), target: target.clone(), writable: true }
                 }
+                ExecMount::File { source, target } => {
+                    Mount::Bind { source: source.clone(), target: target.clone(), writable: false }
+                }
                 ExecMount::Text { target, text } => {
                     let source = folder.join("text").join(target.file_name().unwrap_or_default());
                     write_text(&source, text)?;
@@ -284,6 +320,12 @@ impl Runner<'_> {
         let places = &workbench.places;
         let mut env: BTreeMap<String, String> =
             op.env.iter().map(|(name, value)| (name.clone(), places.text_on_host(&value.value))).collect();
+        if let Some(home) = env.get_mut("HOME") {
+            // Outside of a sandbox the one that the graph names may be a folder in which others leave configuration.
+            let own = workbench.folder.path().join("home");
+            fs::create_dir_all(&own).at("create", &own)?;
+            *home = own.to_string_lossy().into_owned();
+        }
         self.tool.run_outside(&mut env, places);
         let mut command = command(op, |text| places.text_on_host(text));
         command.env = env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
@@ -292,10 +334,36 @@ impl Runner<'_> {
 }
 
 impl Workbench {
+    /// The build folder itself.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Sources that changed after `began`, by the time that nobody can set back. Outside of a sandbox, where the command
+    /// itself may write to its sources, nobody can tell.
+    pub(crate) fn touched(&self, sources: &Sources, began: Moment) -> BTreeSet<PathBuf> {
+        if !self.isolated {
+            return BTreeSet::new();
+        }
+        let hosts = sources.iter().filter_map(|source| sources.on_host(&source.name));
+        hosts.filter(|host| changed(host).is_some_and(|changed| changed > began)).collect()
+    }
+
     /// The file on the host that an artifact's path means.
     pub(crate) fn target(&self) -> PathBuf {
         self.folder.path().join("target")
     }
+}
+
+/// Where the folders lie that are mounted for a command, whichever build folder it uses.
+pub(crate) fn mounted(op: &ExecOp) -> Places {
+    let pairs = op.mounts.iter().filter_map(|mount| match mount {
+        ExecMount::Scratch { source, target } | ExecMount::Folder { source, target } => {
+            Some((target.clone(), source.clone()))
+        }
+        ExecMount::File { .. } | ExecMount::Text { .. } | ExecMount::Mask { .. } => None,
+    });
+    Places { pairs: pairs.collect() }
 }
 
 /// An error with everything that led to it.
@@ -321,20 +389,29 @@ fn write_text(path: &Path, text: &str) -> Result<(), EngineError> {
     fs::write(path, text).at("write", path)
 }
 
-fn lock<T: ?Sized>(observer: &Mutex<Box<T>>) -> std::sync::MutexGuard<'_, Box<T>> {
-    observer.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// Reads until the other side closes. A pipe that fails is a closed one: how the command ended tells the rest.
-fn pump(pipe: Option<impl Read>, mut take: impl FnMut(&[u8])) {
-    let Some(mut pipe) = pipe else { return };
+/// Reads until the other sides close. A pipe that fails is a closed one: how the command ended tells the rest.
+///
+/// The first pipe has precedence: what a command wrote there before it wrote to the second is also taken before. Cargo
+/// puts its diagnostics on standard output and its last words, which speak of them, on standard error.
+fn pump(pipes: [Option<impl Read + AsFd>; 2], mut take: impl FnMut(usize, &[u8])) {
+    let mut open: Vec<(usize, _)> =
+        pipes.into_iter().enumerate().filter_map(|(number, pipe)| Some((number, pipe?))).collect();
     let mut buffer = vec![0; 64 * 1024];
-    loop {
+    while !open.is_empty() {
+        let ready = {
+            let mut polled: Vec<PollFd<'_>> =
+                open.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
+            // Without an answer all are as good as ready: reading waits, or fails for a reason.
+            match poll(&mut polled, None) {
+                Ok(_) => polled.iter().position(|polled| !polled.revents().is_empty()).unwrap_or(0),
+                Err(_) => 0,
+            }
+        };
+        let (number, pipe) = &mut open[ready];
         match pipe.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(length) => take(&buffer[..length]),
+            Ok(length) if length > 0 => take(*number, &buffer[..length]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
+            Ok(_) | Err(_) => drop(open.remove(ready)),
         }
     }
 }

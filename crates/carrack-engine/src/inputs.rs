@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use carrack_base::{Cancel, ContentDigest};
 use carrack_context::{ContextError, Entry, EntryKind, StatCache, Tree, Walk, file_digest, tree};
@@ -17,12 +19,15 @@ use carrack_store::Store;
 pub struct Inputs<'a> {
     store: &'a Store,
     cancel: Cancel,
+    /// Seconds since the epoch.
+    made_at: i64,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    trees: HashMap<PathBuf, Arc<Tree>>,
+    /// By root and by what is left out below it.
+    trees: HashMap<(PathBuf, Vec<PathBuf>), Arc<Tree>>,
     files: Option<StatCache>,
 }
 
@@ -47,7 +52,10 @@ const FILES: &str = "files";
 impl<'a> Inputs<'a> {
     /// Reads nothing yet.
     pub fn new(store: &'a Store, cancel: Cancel) -> Self {
-        Self { store, cancel, state: Mutex::default() }
+        // A second less, because file systems have clocks of their own.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let made_at = i64::try_from(now).unwrap_or(i64::MAX) - 1;
+        Self { store, cancel, made_at, state: Mutex::default() }
     }
 
     /// The content of `op`'s trees.
@@ -71,16 +79,17 @@ impl<'a> Inputs<'a> {
     /// Errors: as [`Inputs::sources`].
     pub fn tree(&self, root: &Path, exclude: &[PathBuf]) -> Result<Arc<Tree>, ContextError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = state.trees.get(root) {
+        let key = (root.to_owned(), exclude.to_vec());
+        if let Some(known) = state.trees.get(&key) {
             return Ok(known.clone());
         }
-        let path = self.store.stat_cache_path(&id_of(root)).expect("digits are a valid id");
+        let path = self.store.stat_cache_path(&id_of(root, exclude)).expect("digits are a valid id");
         let mut cache = StatCache::load(&path);
         let walk = exclude.iter().fold(Walk::new(root), |walk, path| walk.without(path));
         let content = Arc::new(tree(&walk, &mut cache, &self.cancel)?);
         // A cache that can't be kept costs time next time, nothing else.
         let _ = cache.save(&path);
-        state.trees.insert(root.to_owned(), content.clone());
+        state.trees.insert(key, content.clone());
         Ok(content)
     }
 
@@ -101,6 +110,15 @@ impl<'a> Inputs<'a> {
 
     fn files(&self) -> PathBuf {
         self.store.stat_cache_path(FILES).expect("the name is a valid id")
+    }
+
+    /// Whether the file at `path` still has the content that was found since this was made. Only what changed lately is
+    /// read again.
+    ///
+    /// Errors: as [`Inputs::sources`].
+    pub(crate) fn still_has(&self, path: &Path, content: ContentDigest) -> Result<bool, ContextError> {
+        let changed = std::fs::metadata(path).map(|metadata| metadata.ctime()).unwrap_or(i64::MAX);
+        Ok(changed < self.made_at || self.digest(path)? == Some(content))
     }
 
     /// Forgets what was read, so that it is looked at again.
@@ -128,12 +146,7 @@ impl Sources {
     pub fn iter(&self) -> impl Iterator<Item = Source<'_>> {
         self.trees.iter().flat_map(|(host_tree, content)| {
             content.iter().map(|entry| {
-                let path = String::from_utf8_lossy(entry.path);
-                let name = match host_tree.name.as_str() {
-                    "" => path.into_owned(),
-                    folder => format!("{folder}/{path}"),
-                };
-                Source { name, entry }
+                Source { name: named(&host_tree.name, &String::from_utf8_lossy(entry.path)), entry }
             })
         })
     }
@@ -157,12 +170,20 @@ impl Sources {
 
     /// Where the file that keys call `name` lies on the host.
     pub fn on_host(&self, name: &str) -> Option<PathBuf> {
+        let below = |folder: &str| name.strip_prefix(folder)?.strip_prefix('/');
+        let within = self.trees.iter().find_map(|(host_tree, _)| {
+            below(&host_tree.name).filter(|_| !host_tree.name.is_empty()).map(|rest| host_tree.host.join(rest))
+        });
+        // The tree without a name has everything that no other has.
+        let unnamed = || self.trees.iter().find(|(host_tree, _)| host_tree.name.is_empty());
+        within.or_else(|| Some(unnamed()?.0.host.join(name)))
+    }
+
+    /// What keys call this path of the host, whether or not something is there.
+    pub(crate) fn name_of(&self, path: &Path) -> Option<String> {
         self.trees.iter().find_map(|(host_tree, _)| {
-            let rest = match host_tree.name.as_str() {
-                "" => Some(name),
-                folder => name.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')),
-            };
-            rest.map(|rest| host_tree.host.join(rest))
+            let relative = path.strip_prefix(&host_tree.host).ok()?.to_string_lossy();
+            Some(named(&host_tree.name, &relative))
         })
     }
 
@@ -175,6 +196,10 @@ impl Sources {
             })
         })
     }
+}
+
+fn named(tree: &str, relative: &str) -> String {
+    if tree.is_empty() { relative.to_owned() } else { format!("{tree}/{relative}") }
 }
 
 fn entry_digest(entry: &Entry<'_>) -> ContentDigest {
@@ -190,7 +215,9 @@ fn entry_digest(entry: &Entry<'_>) -> ContentDigest {
     ContentDigest::of(&[&[tag], target, &[0], content.as_bytes()].concat())
 }
 
-/// A short, stable name for what belongs to a folder of the host.
-fn id_of(path: &Path) -> String {
-    ContentDigest::of(path.as_os_str().as_bytes()).to_string()[..16].to_owned()
+/// A short, stable name for what is known about a folder of the host without what is left out below it.
+fn id_of(root: &Path, exclude: &[PathBuf]) -> String {
+    let paths: Vec<&[u8]> =
+        std::iter::once(root).chain(exclude.iter().map(PathBuf::as_path)).map(|path| path.as_os_str().as_bytes()).collect();
+    ContentDigest::of(&paths.join(&0)).to_string()[..16].to_owned()
 }

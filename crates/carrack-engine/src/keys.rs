@@ -9,8 +9,6 @@ use std::collections::BTreeMap;
 use carrack_base::ContentDigest;
 use carrack_graph::{ExecOp, Field, ImageOp, KeyRecord};
 
-use crate::layer::Planned;
-
 /// Raised with every change of what a record's fields mean.
 const VERSION: u32 = 1;
 
@@ -41,10 +39,9 @@ pub(crate) fn closure(binary: ContentDigest, timezones: bool) -> KeyRecord {
     record
 }
 
-pub(crate) fn layer(entries: &[Planned], mtime: u64) -> KeyRecord {
+pub(crate) fn layer(entries: &BTreeMap<String, String>, mtime: u64) -> KeyRecord {
     let mut record = KeyRecord::new("layer", VERSION);
-    let described = entries.iter().map(|entry| (entry.to.to_string(), entry.describe())).collect();
-    record.text("mtime", mtime.to_string()).set("entries", Field::Map(described));
+    record.text("mtime", mtime.to_string()).set("entries", Field::Map(entries.clone()));
     record
 }
 

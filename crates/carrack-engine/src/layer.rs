@@ -1,5 +1,6 @@
 //! Decides what goes into a layer, and writes it if no layer with the same content is there.
 
+use std::collections::BTreeSet;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,8 @@ pub(crate) struct Planned {
 /// What kind of entry it is, and where its content comes from.
 #[derive(Debug, Clone)]
 enum PlannedKind {
-    Folder,
+    /// `on_the_way`: only there because something is in it.
+    Folder { on_the_way: bool },
     Link { target: String },
     Text { text: String },
     Host { from: PathBuf, digest: ContentDigest },
@@ -49,7 +51,7 @@ impl Planned {
         let Owner { uid, gid } = self.owner;
         let rest = format!("{:04o} {uid}:{gid}", self.mode);
         match &self.kind {
-            PlannedKind::Folder => format!("folder {rest}"),
+            PlannedKind::Folder { .. } => format!("folder {rest}"),
             PlannedKind::Link { target } => format!("link {target}"),
             PlannedKind::Text { text } => format!("file {} {rest}", ContentDigest::of(text.as_bytes())),
             PlannedKind::Host { digest, .. } | PlannedKind::Artifact { digest, .. } => {
@@ -90,11 +92,12 @@ impl Solver<'_> {
                         to: to.clone(),
                         mode: *mode,
                         owner: *owner,
-                        kind: PlannedKind::Folder,
+                        kind: PlannedKind::Folder { on_the_way: false },
                     });
                 }
             }
         }
+        settle_folders(&mut planned);
         Ok(planned)
     }
 
@@ -112,7 +115,9 @@ impl Solver<'_> {
                     let missing =
                         || EngineError::NoSuchFile { path: from.clone(), name: from.display().to_string() };
                     let digest = self.inputs.digest(from)?.ok_or_else(missing)?;
-                    (to, mode_of(from)?, PlannedKind::Host { from: from.clone(), digest })
+                    // Everyone may read a library, whatever the host's modes are, and none gives rights away.
+                    let mode = if mode_of(from)? & 0o111 != 0 { 0o755 } else { 0o644 };
+                    (to, mode, PlannedKind::Host { from: from.clone(), digest })
                 }
                 ClosureEntry::Link { to, target } => {
                     (to, 0o777, PlannedKind::Link { target: target.clone() })
@@ -136,22 +141,43 @@ impl Solver<'_> {
             planned.push(Planned { to: added.to.clone(), mode, owner, kind });
             return Ok(());
         }
-        planned.push(Planned { to: added.to.clone(), mode: 0o755, owner, kind: PlannedKind::Folder });
-        for entry in self.inputs.tree(&added.from, &[])?.iter() {
+        let on_the_way =
+            |to| Planned { to, mode: 0o755, owner, kind: PlannedKind::Folder { on_the_way: true } };
+        if added.to != ImagePath::root() {
+            planned.push(on_the_way(added.to.clone()));
+        }
+        let tree = self.inputs.tree(&added.from, &[])?;
+        for entry in tree.iter() {
+            if tree.below(entry.path).len() > 0 {
+                // A link to a folder elsewhere: what is in it comes along, and the image has no such place.
+                continue;
+            }
             let Ok(relative) = std::str::from_utf8(entry.path) else {
                 return Err(EngineError::NotUtf8 { path: String::from_utf8_lossy(entry.path).into_owned() });
             };
             let to = added.to.join(relative).expect("a path in a tree has no `..`");
             let mut folder = to.parent().filter(|folder| *folder != added.to);
             while let Some(between) = folder {
-                planned.push(Planned { to: between.clone(), mode: 0o755, owner, kind: PlannedKind::Folder });
+                planned.push(on_the_way(between.clone()));
                 folder = between.parent().filter(|folder| *folder != added.to);
             }
-            if let Some((mode, kind)) = plan_entry(&entry, &added.from.join(relative), mode) {
+            if let Some((mode, kind)) = plan_entry(&entry, &added.from.join(relative), mode)? {
                 planned.push(Planned { to, mode, owner, kind });
             }
         }
         Ok(())
+    }
+
+    /// Whether the files of a layer hold what was planned, after it was written.
+    pub(crate) fn is_as_planned(&self, planned: &[Planned]) -> Result<bool, EngineError> {
+        for entry in planned {
+            if let PlannedKind::Host { from, digest } = &entry.kind
+                && !self.inputs.still_has(from, *digest)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Writes a layer into the store.
@@ -161,7 +187,7 @@ impl Solver<'_> {
             let attributes = Attributes::new(entry.mode).owned_by(entry.owner.uid, entry.owner.gid);
             let to = entry.to.clone();
             match &entry.kind {
-                PlannedKind::Folder => builder.directory(to, attributes)?,
+                PlannedKind::Folder { .. } => builder.directory(to, attributes)?,
                 PlannedKind::Link { target } => builder.symlink(to, target)?,
                 PlannedKind::Text { text } => {
                     builder.file(to, attributes, Content::Bytes(text.as_bytes().to_vec()))?
@@ -184,24 +210,39 @@ impl Solver<'_> {
     }
 }
 
-fn plan_entry(entry: &Entry<'_>, from: &Path, mode: impl Fn(bool) -> u32) -> Option<(u32, PlannedKind)> {
+/// Where parts of a layer meet, a folder that was asked for counts more than those on the way to something, and of
+/// these the first.
+fn settle_folders(planned: &mut Vec<Planned>) {
+    let is_on_the_way = |entry: &Planned| matches!(entry.kind, PlannedKind::Folder { on_the_way: true });
+    let asked_for = planned.iter().filter(|entry| matches!(entry.kind, PlannedKind::Folder { on_the_way: false }));
+    let mut settled: BTreeSet<ImagePath> = asked_for.map(|entry| entry.to.clone()).collect();
+    planned.retain(|entry| !is_on_the_way(entry) || settled.insert(entry.to.clone()));
+}
+
+fn plan_entry(
+    entry: &Entry<'_>,
+    from: &Path,
+    mode: impl Fn(bool) -> u32,
+) -> Result<Option<(u32, PlannedKind)>, EngineError> {
     let host = |digest| PlannedKind::Host { from: from.to_owned(), digest };
-    match (entry.kind, entry.digest) {
+    Ok(match (entry.kind, entry.digest) {
         (EntryKind::File { executable } | EntryKind::Symlink { executable, .. }, Some(digest)) => {
             Some((mode(executable), host(digest)))
         }
         (EntryKind::Symlink { target, .. }, None) => {
-            Some((0o777, PlannedKind::Link { target: String::from_utf8_lossy(target).into_owned() }))
+            let target = std::str::from_utf8(target)
+                .map_err(|_| EngineError::NotUtf8 { path: String::from_utf8_lossy(target).into_owned() })?;
+            Some((0o777, PlannedKind::Link { target: target.to_owned() }))
         }
         // Sockets and devices have no place in an image; a file without content vanished while it was read.
         (EntryKind::Other | EntryKind::File { .. }, _) => None,
-    }
+    })
 }
 
 fn mode_of(path: &Path) -> Result<u32, EngineError> {
     use std::os::unix::fs::PermissionsExt;
     let metadata = std::fs::metadata(path).at("read", path)?;
-    Ok(metadata.permissions().mode() & 0o7777)
+    Ok(metadata.permissions().mode())
 }
 
 fn image_path(text: &str) -> ImagePath {

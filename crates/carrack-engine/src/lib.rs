@@ -17,6 +17,7 @@ mod keys;
 mod layer;
 mod listing;
 mod memo;
+mod outside;
 mod seen;
 mod solve;
 mod why;
@@ -76,7 +77,9 @@ impl Backend for Engine<'_> {
         events: &dyn EventSink,
         cancel: &Cancel,
     ) -> Result<Vec<BuiltImage>, EngineError> {
-        let built = solve::Solver::new(self, graph, self.inputs, events, cancel).images();
+        let built = solve::Solver::new(self, graph, self.inputs, events, cancel)
+            .images()
+            .map_err(|error| EngineError::or_cancelled(error, cancel));
         self.inputs.save();
         built
     }

@@ -3,7 +3,7 @@
 //! One key holds several outcomes, newest first, for the times when a learned input went back and forth.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use carrack_base::ContentDigest;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Inputs that a step turned out to have: `None` where there was nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Learned {
-    /// Files and folders of the host.
+    /// Files and folders: for a command as it sees them, so that two checkouts have each their own.
     pub(crate) files: BTreeMap<PathBuf, Option<ContentDigest>>,
     /// Variables: digests of their values, because a value may be a secret.
     pub(crate) env: BTreeMap<String, Option<ContentDigest>>,
@@ -47,12 +47,18 @@ impl<V> Memos<V> {
 }
 
 impl Learned {
-    /// The inputs in which `self` and `now` differ, as people would say it.
-    pub(crate) fn changes(&self, now: &Self) -> Vec<String> {
+    /// The same with other names of the files.
+    pub(crate) fn map_paths(self, name: impl Fn(&Path) -> PathBuf) -> Self {
+        let files = self.files.into_iter().map(|(path, content)| (name(&path), content));
+        Self { files: files.collect(), env: self.env }
+    }
+
+    /// The inputs in which `self` and `now` differ, as people would say it; `shown` names a file.
+    pub(crate) fn changes(&self, now: &Self, shown: impl Fn(&Path) -> String) -> Vec<String> {
         let files = self.files.iter().filter(|(path, digest)| now.files.get(*path) != Some(*digest));
         let env = self.env.iter().filter(|(name, digest)| now.env.get(*name) != Some(*digest));
         files
-            .map(|(path, _)| format!("{} changed", path.display()))
+            .map(|(path, _)| format!("{} changed", shown(path)))
             .chain(env.map(|(name, _)| format!("{name} changed")))
             .collect()
     }

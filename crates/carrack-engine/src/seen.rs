@@ -74,6 +74,18 @@ impl Seen {
         changed
     }
 
+    /// Whether a run has seen a source of this name, whatever its content.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        std::iter::once(&self.confirmed).chain(&self.attempted).any(|known| known.contains_key(name))
+    }
+
+    /// Whether the source of this name is what it was when the last run began; `None` if there was and is none.
+    pub(crate) fn untouched(&self, name: &str, sources: &Listing) -> Option<bool> {
+        let before = self.attempted.as_ref().unwrap_or(&self.confirmed).get(name);
+        let now = sources.get(name);
+        (before.is_some() || now.is_some()).then(|| before == now)
+    }
+
     /// Whether a file with this modification time was certainly written after the last run.
     pub(crate) fn is_newer(&self, modified: SystemTime) -> bool {
         nanoseconds(modified) > self.ended

@@ -1,14 +1,16 @@
 //! Solves a graph on demand: each op once, images side by side, nothing that no image needs.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use carrack_base::{BuildEvent, Cancel, ContentDigest, EventSink, StepId};
+use carrack_context::ContextError;
 use carrack_graph::{
-    BuildGraph, BuiltImage, ClosureOp, ExecMount, ExecOp, KeyRecord, LayerOp, NodeId, Observed, Op,
+    BuildGraph, BuiltImage, ClosureOp, ExecMount, ExecOp, KeyRecord, LayerOp, NodeId, Observed, Op, Places,
 };
 use carrack_store::{Batch, Bucket, Store};
 use serde::de::DeserializeOwned;
@@ -16,10 +18,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::closure::ClosureEntry;
 use crate::error::EngineError;
-use crate::exec::{Runner, Workbench};
+use crate::exec::{Doubts, Ran, Runner, Workbench, mounted};
 use crate::inputs::{Inputs, Sources};
 use crate::layer::WrittenLayer;
 use crate::memo::{Learned, Memo, Memos};
+use crate::outside::Outside;
 use crate::{Engine, keys, listing, why};
 
 /// Sources that change during a run are built again, but not for ever.
@@ -92,6 +95,20 @@ impl<'a> Solver<'a> {
 
     /// All images of the graph, in its order.
     pub(crate) fn images(&self) -> Result<Vec<BuiltImage>, EngineError> {
+        match self.try_images() {
+            // The kept result can't be had any more; what the command makes now is as good.
+            Err(EngineError::Irreproducible { .. }) => {
+                self.inputs.forget();
+                for value in &self.values {
+                    *value.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                }
+                self.try_images()
+            }
+            result => result,
+        }
+    }
+
+    fn try_images(&self) -> Result<Vec<BuiltImage>, EngineError> {
         let images: Vec<NodeId> = self.graph.images().collect();
         // What all of them need comes first, on this thread: there is nothing to do side by side before it is there.
         for node in self.graph.nodes() {
@@ -192,27 +209,28 @@ impl<'a> Solver<'a> {
 
     /// Runs the command, again if its sources changed meanwhile, and keeps the result.
     fn run(&self, op: &ExecOp) -> Result<ExecValue, EngineError> {
-        let mut runner = Runner {
-            store: self.store(),
-            launcher: &self.engine.launcher,
-            tool: self.engine.tool(op.tool),
-            events: self.events,
-            cancel: self.cancel,
-            step: StepId(self.next_step.fetch_add(1, Ordering::Relaxed)),
-            anew: self.engine.options.no_cache,
-        };
+        let mut runner = self.runner(op, self.engine.options.no_cache);
         let bench = runner.workbench(op)?;
         let Op::Tree(tree) = self.graph.op(op.sources) else {
             unreachable!("the graph checked the kind of each input")
         };
-        for _ in 0..RUNS {
+        let mut outside = if runner.anew { Outside::default() } else { Outside::read(bench.folder()) };
+        let mut doubts = Doubts::default();
+        for run in 1..=RUNS {
             self.inputs.forget();
             let sources = self.inputs.sources(tree)?;
-            let observed = runner.run(op, &bench, &sources)?;
+            doubts.outside = outside.doubtful(|path| Ok(self.content(path)?.flatten()))?;
+            outside.begin(bench.folder())?;
+            let Ran { observed, began } = runner.run(op, &bench, &sources, &doubts)?;
             self.inputs.forget();
-            let learned = self.learned(op, &observed, &bench, &sources)?;
+            let (learned, whole) = self.learned(op, &observed, &bench, &sources)?;
             let artifacts = self.artifacts(op, &observed, &bench)?;
-            if self.inputs.sources(tree)?.digest() != sources.digest() {
+            // A file that is as it was may have been another one in between.
+            doubts.touched = bench.touched(&sources, began);
+            doubts.touched.extend(outside.unsettled(&learned.files, began));
+            outside.end(&learned.files, bench.folder())?;
+            let changed = self.inputs.sources(tree)?.digest() != sources.digest();
+            if changed || !doubts.touched.is_empty() && run < RUNS {
                 self.events.emit(BuildEvent::Warning {
                     message: "the sources changed while they were built: building again".to_owned(),
                     hint: None,
@@ -221,7 +239,9 @@ impl<'a> Solver<'a> {
                 continue;
             }
             let record = keys::exec(op, sources.digest());
-            self.remember(&record, learned, &artifacts)?;
+            if whole {
+                self.remember(&record, learned.map_paths(|path| bench.places.inside(path)), &artifacts)?;
+            }
             let mut batch = Batch::default();
             batch.put(Bucket::Record, sources.digest().as_bytes(), listing::encode(&sources.listing()));
             batch.put(Bucket::Latest, &latest_key(op), record.to_bytes());
@@ -231,25 +251,33 @@ impl<'a> Solver<'a> {
         Err(EngineError::Unstable { runs: RUNS })
     }
 
-    /// Inputs that the command read besides its declared ones.
+    /// Inputs that the command read besides its declared ones, by their paths on the host, and whether these are all:
+    /// what can't be read or written down can't be recognised later.
     fn learned(
         &self,
         op: &ExecOp,
         observed: &Observed,
         bench: &Workbench,
         sources: &Sources,
-    ) -> Result<Learned, EngineError> {
+    ) -> Result<(Learned, bool), EngineError> {
         let mut learned = Learned::default();
+        let mut whole = true;
         // These folders hold what follows from declared inputs: results, and downloads that the lock file names.
         let folders = op.mounts.iter().filter_map(|mount| match mount {
             ExecMount::Folder { source, .. } => Some(source.clone()),
-            ExecMount::Scratch { .. } | ExecMount::Text { .. } | ExecMount::Mask { .. } => None,
+            ExecMount::Scratch { .. }
+            | ExecMount::File { .. }
+            | ExecMount::Text { .. }
+            | ExecMount::Mask { .. } => None,
         });
         let derived: Vec<PathBuf> = folders.chain([bench.target()]).collect();
         for seen in &observed.files {
             let host = bench.places.on_host(seen);
             if !sources.cover(&host) && !derived.iter().any(|folder| host.starts_with(folder)) {
-                learned.files.insert(host.clone(), self.inputs.digest(&host)?);
+                match self.content(&host)?.filter(|_| host.to_str().is_some()) {
+                    Some(content) => drop(learned.files.insert(host, content)),
+                    None => whole = false,
+                }
             }
         }
         for name in &observed.env {
@@ -257,7 +285,16 @@ impl<'a> Solver<'a> {
                 learned.env.insert(name.clone(), env_digest(op, name));
             }
         }
-        Ok(learned)
+        Ok((learned, whole))
+    }
+
+    /// What is at a path of the host; `None` if it can't be read.
+    fn content(&self, path: &Path) -> Result<Option<Option<ContentDigest>>, EngineError> {
+        match self.inputs.digest(path) {
+            Ok(content) => Ok(Some(content)),
+            Err(ContextError::Read { .. } | ContextError::Root { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn artifacts(
@@ -277,7 +314,7 @@ impl<'a> Solver<'a> {
         Ok(artifacts)
     }
 
-    /// Where the bytes of an artifact lie. If the build folder has other bytes by now, the command runs again.
+    /// Where the bytes of an artifact lie; this build holds the folder from then on.
     pub(crate) fn artifact_path(&self, node: NodeId, name: &str) -> Result<PathBuf, EngineError> {
         let value = self.exec_value(node)?;
         let Op::Exec(op) = self.graph.op(node) else {
@@ -290,30 +327,44 @@ impl<'a> Solver<'a> {
         let mut bench = value.bench.lock().unwrap_or_else(PoisonError::into_inner);
         let opened = match bench.take() {
             Some(opened) => opened,
-            None => {
-                let runner = Runner {
-                    store: self.store(),
-                    launcher: &self.engine.launcher,
-                    tool: self.engine.tool(op.tool),
-                    events: self.events,
-                    cancel: self.cancel,
-                    step: StepId(self.next_step.fetch_add(1, Ordering::Relaxed)),
-                    anew: false,
-                };
-                runner.workbench(op)?
-            }
+            None => self.reopen(op, &value.artifacts)?,
         };
-        let path = opened.target().join(&artifact.path);
-        if self.inputs.digest(&path)? == Some(artifact.digest) {
-            *bench = Some(opened);
-            return Ok(path);
+        let target = opened.target();
+        *bench = Some(opened);
+        Ok(target.join(&artifact.path))
+    }
+
+    /// Opens the build folder. If it has other artifacts by now, the command runs again.
+    ///
+    /// All of them are looked at, since a run would change those that are being read already.
+    fn reopen(&self, op: &ExecOp, artifacts: &BTreeMap<String, Artifact>) -> Result<Workbench, EngineError> {
+        let runner = self.runner(op, false);
+        let opened = runner.workbench(op)?;
+        let mut fits = true;
+        for artifact in artifacts.values() {
+            fits &= self.inputs.digest(&opened.target().join(&artifact.path))? == Some(artifact.digest);
+        }
+        if fits {
+            return Ok(opened);
         }
         drop(opened);
         let again = self.run(op)?;
-        *bench = again.bench.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match again.artifacts.get(name) {
-            Some(made) if made.digest == artifact.digest => Ok(path),
-            _ => Err(EngineError::Irreproducible { step: op.name.clone(), artifact: name.to_owned() }),
+        if let Some((name, _)) = artifacts.iter().find(|(name, artifact)| again.artifacts.get(*name) != Some(*artifact)) {
+            return Err(EngineError::Irreproducible { step: op.name.clone(), artifact: name.clone() });
+        }
+        let bench = again.bench.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(bench.expect("the command has just run"))
+    }
+
+    fn runner(&self, op: &ExecOp, anew: bool) -> Runner<'_> {
+        Runner {
+            store: self.store(),
+            launcher: &self.engine.launcher,
+            tool: self.engine.tool(op.tool),
+            events: self.events,
+            cancel: self.cancel,
+            step: StepId(self.next_step.fetch_add(1, Ordering::Relaxed)),
+            anew,
         }
     }
 
@@ -335,7 +386,12 @@ impl<'a> Solver<'a> {
                     learned.files.insert(file.clone(), self.inputs.digest(file)?);
                 }
                 let value = ClosureValue { entries: found.entries, notes: found.notes };
-                self.remember(&record, learned, &value)?;
+                // A library from the build folder is this workspace's own; the key has only the program.
+                let own = path.parent().unwrap_or(&path);
+                let mut found = learned.files.iter().filter(|(_, content)| content.is_some());
+                if !found.any(|(file, _)| file.starts_with(own)) {
+                    self.remember(&record, learned, &value)?;
+                }
                 value
             }
         };
@@ -349,17 +405,37 @@ impl<'a> Solver<'a> {
     }
 
     fn layer(&self, op: &LayerOp) -> Result<LayerValue, EngineError> {
-        let planned = self.planned(op)?;
-        let record = keys::layer(&planned, op.mtime);
-        let key = record.key();
-        let entries = planned.iter().map(|entry| (entry.to.to_string(), entry.describe())).collect();
-        let kept: Option<WrittenLayer> = self.read(Bucket::Step, key.as_bytes())?;
-        if let Some(written) = kept.filter(|written| self.store().blob_path(&written.digest).is_some()) {
-            return Ok(LayerValue { title: op.title, written, entries, new: false });
+        for _ in 0..RUNS {
+            let mut planned = self.planned(op)?;
+            let mut entries = BTreeMap::new();
+            let mut contradiction = false;
+            planned.retain(|entry| match entries.entry(entry.to.to_string()) {
+                Entry::Vacant(place) => {
+                    place.insert(entry.describe());
+                    true
+                }
+                Entry::Occupied(there) => {
+                    let other = *there.get() != entry.describe();
+                    contradiction |= other;
+                    other
+                }
+            });
+            let key = keys::layer(&entries, op.mtime).key();
+            // The record holds one entry a path: two that differ are the writer's to refuse.
+            if !contradiction && !self.engine.options.no_cache {
+                let kept: Option<WrittenLayer> = self.read(Bucket::Step, key.as_bytes())?;
+                if let Some(written) = kept.filter(|written| self.store().blob_path(&written.digest).is_some()) {
+                    return Ok(LayerValue { title: op.title, written, entries, new: false });
+                }
+            }
+            let written = self.write_layer(&planned, op.mtime)?;
+            if self.is_as_planned(&planned)? {
+                self.write(Bucket::Step, key.as_bytes(), &written)?;
+                return Ok(LayerValue { title: op.title, written, entries, new: true });
+            }
+            self.inputs.forget();
         }
-        let written = self.write_layer(&planned, op.mtime)?;
-        self.write(Bucket::Step, key.as_bytes(), &written)?;
-        Ok(LayerValue { title: op.title, written, entries, new: true })
+        Err(EngineError::Unstable { runs: RUNS })
     }
 
     /// An outcome whose learned inputs are as they were.
@@ -375,40 +451,46 @@ impl<'a> Solver<'a> {
             return Ok(Recalled::Unknown);
         };
         let mut reasons = Vec::new();
+        let places = mounted(op);
         for memo in memos.outcomes {
-            let now = self.now(&memo.learned, |name| env_digest(op, name))?;
-            if now == memo.learned {
+            let now = self.now(&memo.learned, |path| places.on_host(path), |name| env_digest(op, name))?;
+            if now.as_ref() == Some(&memo.learned) {
                 return Ok(Recalled::Hit(memo.value));
             }
-            if reasons.is_empty() {
-                reasons = memo.learned.changes(&now);
+            if let Some(now) = now.filter(|_| reasons.is_empty()) {
+                reasons = memo.learned.changes(&now, |path| shown(op, &places, path));
             }
         }
         Ok(Recalled::Learned(reasons))
     }
 
     fn recall_closure(&self, record: &KeyRecord) -> Result<Option<ClosureValue>, EngineError> {
+        if self.engine.options.no_cache {
+            return Ok(None);
+        }
         let memos = self.read::<Memos<ClosureValue>>(Bucket::Step, record.key().as_bytes())?;
         for memo in memos.into_iter().flat_map(|memos| memos.outcomes) {
-            if self.now(&memo.learned, |_| None)? == memo.learned {
+            if self.now(&memo.learned, Path::to_owned, |_| None)?.as_ref() == Some(&memo.learned) {
                 return Ok(Some(memo.value));
             }
         }
         Ok(None)
     }
 
-    /// The same inputs as they are now.
+    /// The same inputs as they are now; `None` if one can't be read.
     fn now(
         &self,
         learned: &Learned,
+        on_host: impl Fn(&Path) -> PathBuf,
         env: impl Fn(&str) -> Option<ContentDigest>,
-    ) -> Result<Learned, EngineError> {
+    ) -> Result<Option<Learned>, EngineError> {
         let mut now = Learned::default();
         for path in learned.files.keys() {
-            now.files.insert(path.clone(), self.inputs.digest(path)?);
+            let Some(content) = self.content(&on_host(path))? else { return Ok(None) };
+            now.files.insert(path.clone(), content);
         }
         now.env.extend(learned.env.keys().map(|name| (name.clone(), env(name))));
-        Ok(now)
+        Ok(Some(now))
     }
 
     fn remember<V: Serialize + DeserializeOwned + Clone>(
@@ -477,6 +559,11 @@ enum Recalled<V> {
 
 fn env_digest(op: &ExecOp, name: &str) -> Option<ContentDigest> {
     op.env.get(name).map(|value| ContentDigest::of(value.value.as_bytes()))
+}
+
+/// A learned input as people know it: what lies where the command runs by its relative path, everything else by its path on the host.
+fn shown(op: &ExecOp, places: &Places, path: &Path) -> String {
+    path.strip_prefix(&op.cwd).map_or_else(|_| places.on_host(path), Path::to_owned).display().to_string()
 }
 
 /// Where the record of the last run in a build folder is kept.

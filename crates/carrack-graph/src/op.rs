@@ -110,6 +110,13 @@ pub enum ExecMount {
         /// Where the command sees it.
         target: PathBuf,
     },
+    /// A file of the host that the command may only read.
+    File {
+        /// File of the host.
+        source: PathBuf,
+        /// Where the command sees it.
+        target: PathBuf,
+    },
     /// A file that is not there otherwise.
     Text {
         /// Where the command sees it.

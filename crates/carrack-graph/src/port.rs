@@ -93,10 +93,13 @@ pub trait Tool: Send + Sync {
 /// Sources that changed since a build folder was last used. Paths as the command sees them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Invalidation {
-    /// Files whose time is older than that last use although their content is new: no comparison of times shows them.
+    /// Files whose time is older than that last use although their content is new, and files that are gone: no
+    /// comparison of times shows them.
     pub unseen: BTreeSet<PathBuf>,
-    /// Files whose time shows that they changed, and files that are gone.
+    /// Files whose time shows that they changed.
     pub seen: BTreeSet<PathBuf>,
+    /// Those of both that were not there before.
+    pub appeared: BTreeSet<PathBuf>,
 }
 
 /// Listens to one run of a program.

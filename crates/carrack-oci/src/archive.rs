@@ -248,7 +248,8 @@ impl Blob<'_> {
     }
 }
 
-/// One descriptor for each name, as buildx annotates them; one without annotations if there is no name.
+/// One descriptor for each name; one without annotations if there is no name. A single image is annotated as buildx
+/// does it, with its tag; several images share tags, and readers choose by this annotation alone.
 fn descriptors(images: &[NamedImage<'_>]) -> Vec<Descriptor> {
     let mut descriptors = Vec::new();
     for NamedImage { image, names } in images {
@@ -259,7 +260,8 @@ fn descriptors(images: &[NamedImage<'_>]) -> Vec<Descriptor> {
             let mut descriptor = image.descriptor();
             descriptor.annotations.insert(annotation::CONTAINERD_NAME.to_owned(), name.canonical());
             if let Some(tag) = name.tag() {
-                descriptor.annotations.insert(annotation::REFERENCE_NAME.to_owned(), tag.to_owned());
+                let reference = if images.len() == 1 { tag.to_owned() } else { name.familiar() };
+                descriptor.annotations.insert(annotation::REFERENCE_NAME.to_owned(), reference);
             }
             descriptors.push(descriptor);
         }

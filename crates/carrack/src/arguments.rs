@@ -38,10 +38,20 @@ pub(crate) enum Command {
     /// Remove images from Carrack's own store.
     Rm(Rm),
     /// Print a completion script for a shell.
+    #[command(after_help = "Examples:\n  \
+        carrack completions bash > ~/.local/share/bash-completion/completions/carrack\n  \
+        carrack completions fish > ~/.config/fish/completions/carrack.fish")]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+impl Command {
+    /// Whether everything on standard error is to be JSON.
+    pub(crate) fn speaks_json(&self) -> bool {
+        matches!(self, Self::Build(build) if build.progress == Progress::Rawjson && !build.quiet)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -134,6 +144,7 @@ pub(crate) struct Run {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  carrack images\n  carrack images --format json | jq -r .name")]
 pub(crate) struct Images {
     /// Print the ids only.
     #[arg(short, long)]
@@ -144,6 +155,7 @@ pub(crate) struct Images {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  carrack rm ops-cli\n  carrack rm clinic/server:1.4 9ae2f3")]
 pub(crate) struct Rm {
     /// Names or ids of images.
     #[arg(required = true, value_name = "IMAGE")]

@@ -29,33 +29,46 @@ pub(crate) fn image(store: &Store, manifest: &Digest) -> Result<Image, Failure> 
 
 /// The image that a person means by `name`: a name with or without a tag, or the beginning of an id.
 pub(crate) fn find(store: &Store, name: &str) -> Result<ImageRow, Failure> {
+    Ok(find_names(store, name)?.swap_remove(0))
+}
+
+/// The same; an id means all names of its image. There is always at least one.
+pub(crate) fn find_names(store: &Store, name: &str) -> Result<Vec<ImageRow>, Failure> {
     let reference = name.parse::<carrack_oci::Reference>().ok();
     if let Some(row) =
         reference.map(|reference| store.image(&reference.tagged().to_string())).transpose()?.flatten()
     {
-        return Ok(row);
+        return Ok(vec![row]);
     }
-    let mut by_digest = store.images_by_digest_prefix(name)?;
-    if by_digest.is_empty() {
-        // docker's id of an image is its configuration's digest.
-        let digits = name.strip_prefix("sha256:").unwrap_or(name);
-        for row in store.images()? {
-            let config = image(store, &row.manifest)?.manifest().config.digest;
-            if digits.len() >= 4 && config.hex().starts_with(digits) {
-                by_digest.push(row);
+    let digits = name.strip_prefix("sha256:").unwrap_or(name).to_ascii_lowercase();
+    let is_id = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let mut rows = store.images()?;
+    let known: Vec<String> = rows.iter().map(|row| row.name.clone()).collect();
+    if is_id {
+        let mut meant = Vec::new();
+        for row in rows {
+            // docker's id of an image is its configuration's digest; other tools go by the manifest's.
+            let is_meant = row.manifest.hex().starts_with(&digits)
+                || image(store, &row.manifest)?.manifest().config.digest.hex().starts_with(&digits);
+            if is_meant {
+                meant.push(row);
             }
         }
+        rows = meant;
+    } else {
+        rows.clear();
     }
-    let first = by_digest.first().cloned();
-    match first {
-        None => {
-            let known = store.images()?.into_iter().map(|row| row.name).collect();
-            Err(Failure::NoSuchImage { name: name.to_owned(), known })
+    match rows.first() {
+        None => Err(Failure::NoSuchImage { name: name.to_owned(), known }),
+        Some(row) if rows.iter().all(|other| other.manifest == row.manifest) => Ok(rows),
+        Some(_) => {
+            let mut images = Vec::new();
+            for row in rows {
+                // The id that `carrack images` shows.
+                let id = image(store, &row.manifest)?.manifest().config.digest;
+                images.push(format!("{} ({id})", row.name));
+            }
+            Err(Failure::AmbiguousImage { name: name.to_owned(), images })
         }
-        Some(row) if by_digest.iter().all(|other| other.manifest == row.manifest) => Ok(row),
-        Some(_) => Err(Failure::AmbiguousImage {
-            name: name.to_owned(),
-            images: by_digest.into_iter().map(|row| format!("{} ({})", row.name, row.manifest)).collect(),
-        }),
     }
 }

@@ -16,6 +16,7 @@ use carrack_engine::EngineError;
 use carrack_oci::{CarrierError, EngineError as LoadError, ImageError, ReferenceError, RootfsError};
 use carrack_sandbox::{Exit, SandboxError};
 use carrack_store::StoreError;
+use serde_json::json;
 
 use crate::snippet;
 use crate::terminal::Terminal;
@@ -222,11 +223,29 @@ impl Failure {
 
     /// The error as it is printed, with its line ends.
     pub(crate) fn report(&self, terminal: &Terminal) -> String {
-        let all = match self {
+        self.all_words().iter().map(|words| render(words, terminal)).collect()
+    }
+
+    /// The same as events for a program, one JSON object a line.
+    pub(crate) fn events(&self) -> String {
+        let event = |words: Words| {
+            let place = words.place.map(|(span, mark)| {
+                let before = span.source.text.get(..span.range.start).unwrap_or_default();
+                let line = before.matches('\n').count() + 1;
+                json!({"path": span.source.path, "line": line, "mark": mark})
+            });
+            let event = json!({"event": "error", "code": self.code(), "message": words.message,
+                "notes": words.notes, "hint": words.hint, "place": place});
+            format!("{event}\n")
+        };
+        self.all_words().into_iter().map(event).collect()
+    }
+
+    fn all_words(&self) -> Vec<Words> {
+        match self {
             Self::Configuration(errors) => errors.iter().map(configuration).collect(),
             one => vec![one.words()],
-        };
-        all.iter().map(|words| render(words, terminal)).collect()
+        }
     }
 
     fn words(&self) -> Words {
@@ -291,7 +310,7 @@ impl Failure {
                 }
             }
             Self::AmbiguousImage { name, images } => Words::new(format!("`{name}` means more than one image"))
-                .note(images.join(", "))
+                .note(images.join("\n"))
                 .hint("give more digits"),
             Self::NothingToRun { image } => {
                 Words::new(format!("cannot run {image}: it has neither entrypoint nor command"))
@@ -360,7 +379,8 @@ fn syntax(span: &Span, message: &str) -> Words {
 }
 
 fn toolchain(error: &ToolchainError) -> Words {
-    let words = with_context(format!("cannot {error}"), error);
+    let words = Words::chain(error);
+    let words = Words { message: format!("cannot {}", words.message), ..words };
     match error {
         ToolchainError::NotInPath { .. } | ToolchainError::NoDefault { .. } => {
             words.hint("install Rust, or run `rustup default stable`")
@@ -447,7 +467,11 @@ fn lock(said: &str, how: &str) -> Words {
 fn plan(error: &PlanError) -> Words {
     let near = |nearest: &Option<String>, known: &[String]| match nearest {
         Some(nearest) => format!("did you mean `{nearest}`?"),
-        None => format!("choose one of {}", known.join(", ")),
+        None => {
+            let mut known = known.to_vec();
+            known.sort_unstable();
+            format!("choose one of {}", known.join(", "))
+        }
     };
     match error {
         PlanError::Metadata(_) => Words::chain(error),
@@ -594,7 +618,12 @@ fn store(error: &StoreError) -> Words {
         }
         StoreError::Busy { .. } => words.hint("try again when the running builds are done"),
         StoreError::Corrupt { .. } | StoreError::MissingBlob { .. } => words.hint("build the image again"),
-        StoreError::Io { source, .. } => words.hint(io_hint(source)),
+        StoreError::Io { source, .. } => match source.kind() {
+            std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
+                words.hint("make it writable for this user, or use another with --home")
+            }
+            _ => words.hint(io_hint(source)),
+        },
         StoreError::Index { .. } | StoreError::BadId { .. } => words.hint("report this"),
         StoreError::Cancelled { .. } => words,
     }

@@ -51,6 +51,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { code::USAGE } else { 0 });
         }
     };
+    let for_programs = arguments.command.speaks_json();
     let cancel = Cancel::default();
     let result = signals::watch(&cancel)
         .map_err(|error| Failure::bug(&error))
@@ -58,14 +59,15 @@ fn main() -> ExitCode {
     match (result, cancel.signal()) {
         (Ok(ended), _) => ended,
         // What failed because of the signal is no failure of its own.
-        (Err(_), Some(signal)) => fail(&Failure::Cancelled { signal }, &terminal),
-        (Err(failure), None) => fail(&failure, &terminal),
+        (Err(_), Some(signal)) => fail(&Failure::Cancelled { signal }, &terminal, for_programs),
+        (Err(failure), None) => fail(&failure, &terminal, for_programs),
     }
 }
 
-fn fail(failure: &Failure, terminal: &Terminal) -> ExitCode {
+fn fail(failure: &Failure, terminal: &Terminal, for_programs: bool) -> ExitCode {
+    let text = if for_programs { failure.events() } else { failure.report(terminal) };
     // Someone who closed standard error does not want to read it.
-    let _ = std::io::stderr().lock().write_all(failure.report(terminal).as_bytes());
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
     ExitCode::from(failure.code())
 }
 

@@ -46,6 +46,8 @@ pub struct Surroundings {
     pub build_folder: String,
     /// Carrack's own CARGO_HOME.
     pub cargo_home: PathBuf,
+    /// Cargo's configuration in the user's CARGO_HOME.
+    pub cargo_configs: Vec<PathBuf>,
     /// The lock file that was resolved for a workspace that has none.
     pub lock_file: Option<String>,
     /// Files and folders with credentials, hidden from the build.
@@ -121,6 +123,10 @@ fn exec(plan: &CargoPlan, around: &Surroundings, sources: NodeId) -> ExecOp {
         ExecMount::Scratch { source: plan.source_root.clone(), target: PathBuf::from(plan::SOURCE) },
         ExecMount::Folder { source: around.cargo_home.clone(), target: PathBuf::from(plan::CARGO_HOME) },
     ];
+    mounts.extend(around.cargo_configs.iter().filter_map(|source| {
+        let target = Path::new(plan::CARGO_HOME).join(source.file_name()?);
+        Some(ExecMount::File { source: source.clone(), target })
+    }));
     let masks = around.credentials.iter().cloned();
     mounts.extend(masks.map(|target| ExecMount::Mask { target }));
     if let Some(text) = &around.lock_file {

@@ -6,6 +6,7 @@ mod config;
 mod discovered;
 mod fixture;
 mod locate;
+mod lower;
 mod messages;
 mod missing;
 mod plan;

@@ -1,10 +1,11 @@
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use object::elf::{self, DynamicTag, FileClass, Machine};
 use object::endian::Endianness;
-use object::read::FileKind;
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
+use object::read::{FileKind, ReadCache, ReadRef};
 
 /// What the dynamic loader reads of one file.
 #[derive(Debug, Clone)]
@@ -35,17 +36,29 @@ impl ElfFile {
     ///
     /// Errors: [`ElfError`]; a damaged file never panics.
     pub(crate) fn read(path: &Path) -> Result<Self, ElfError> {
-        let bytes = std::fs::read(path).map_err(|source| ElfError::Read { path: path.to_owned(), source })?;
-        let parsed = match FileKind::parse(&*bytes) {
-            Ok(FileKind::Elf64) => parse::<elf::FileHeader64<Endianness>>(&bytes),
-            Ok(FileKind::Elf32) => parse::<elf::FileHeader32<Endianness>>(&bytes),
+        let failed = |source| ElfError::Read { path: path.to_owned(), source };
+        if !fs::metadata(path).map_err(failed)?.is_file() {
+            return Err(failed(io::ErrorKind::InvalidInput.into()));
+        }
+        // A program with debugging information may be larger than the memory; little of it is read.
+        let bytes = ReadCache::new(File::open(path).map_err(failed)?);
+        Self::parse(&bytes).map_err(|reason| ElfError::Malformed { path: path.to_owned(), reason })
+    }
+
+    pub(super) fn parse<'data>(bytes: impl ReadRef<'data>) -> Result<Self, String> {
+        match FileKind::parse(bytes) {
+            Ok(FileKind::Elf64) => parse::<elf::FileHeader64<Endianness>, _>(bytes),
+            Ok(FileKind::Elf32) => parse::<elf::FileHeader32<Endianness>, _>(bytes),
             _ => Err("it has no ELF header".to_owned()),
-        };
-        parsed.map_err(|reason| ElfError::Malformed { path: path.to_owned(), reason })
+        }
     }
 }
 
-fn parse<Header: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<ElfFile, String> {
+fn parse<'data, Header, Bytes>(bytes: Bytes) -> Result<ElfFile, String>
+where
+    Header: FileHeader<Endian = Endianness>,
+    Bytes: ReadRef<'data>,
+{
     let text = |error: object::Error| error.to_string();
     let header = Header::parse(bytes).map_err(text)?;
     let endian = header.endian().map_err(text)?;

@@ -7,7 +7,10 @@
 
 mod elf;
 mod search;
+#[cfg(test)]
+mod tests;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use elf::ElfError;
 use elf::ElfFile;
-use search::{SearchPath, built_in_folders};
+use search::{Loader, SearchPath};
 
 /// Something that a program needs, and where it goes in the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,24 +64,29 @@ const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files
 ///
 /// Errors: it is no ELF file; a library that it needs, directly or not, is nowhere; something can't be read.
 pub(crate) fn closure(binary: &Path, timezones: bool) -> Result<Closure, ClosureError> {
+    configured_closure(binary, timezones, Path::new("/etc/ld.so.conf"))
+}
+
+fn configured_closure(binary: &Path, timezones: bool, configuration: &Path) -> Result<Closure, ClosureError> {
     let mut closure = Closure::default();
     let program = ElfFile::read(binary)?;
     if let Some(interpreter) = &program.interpreter {
-        let libraries = Libraries::find(binary, program.clone(), interpreter, &mut closure)?;
+        let libraries = Libraries::find(binary, program.clone(), interpreter, configuration, &mut closure)?;
         libraries.place(interpreter, &mut closure);
         if let Some(libc) = libraries.found.get("libc.so.6") {
             name_services(libc, &mut closure)?;
         }
     }
-    match CERTIFICATES.iter().map(Path::new).find(|path| path.is_file()) {
+    let bundle = CERTIFICATES.iter().position(|path| Path::new(path).is_file());
+    let looked_at = bundle.map_or(CERTIFICATES.len(), |index| index + 1);
+    closure.consulted.extend(CERTIFICATES[..looked_at].iter().map(PathBuf::from));
+    match bundle.map(|index| Path::new(CERTIFICATES[index])) {
         Some(bundle) => {
-            closure.consulted.insert(bundle.to_owned());
             closure
                 .entries
                 .push(ClosureEntry::File { to: CERTIFICATES[0].to_owned(), from: bundle.to_owned() });
         }
         None => {
-            closure.consulted.extend(CERTIFICATES.iter().map(PathBuf::from));
             closure.notes.push("this machine has no CA certificates; the image has none either".to_owned());
         }
     }
@@ -106,11 +114,11 @@ impl Libraries {
         binary: &Path,
         program: ElfFile,
         interpreter: &Path,
+        configuration: &Path,
         closure: &mut Closure,
     ) -> Result<Self, ClosureError> {
-        let loader_name =
-            interpreter.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        let mut search = SearchPath::of_host(&program, binary)
+        let loader = Loader::of(interpreter);
+        let mut search = SearchPath::new(loader, binary, configuration)
             .map_err(|(path, source)| ClosureError::Read { path, source })?;
         closure.consulted.extend(search.configuration.iter().cloned());
         closure.consulted.insert(interpreter.to_owned());
@@ -120,7 +128,7 @@ impl Libraries {
         while let Some((path, file, inherited)) = queue.pop_front() {
             let own = search.paths_of(&path, &file, &inherited);
             for needed in &file.needed {
-                if *needed == loader_name || found.contains_key(needed) {
+                if loader.is_itself(interpreter, needed) || found.contains_key(needed) {
                     continue;
                 }
                 let Some((library, parsed)) = search.find(needed, &own, &file) else {
@@ -142,7 +150,7 @@ impl Libraries {
     /// Puts loader and libraries where the loader finds them without a cache file.
     fn place(&self, interpreter: &Path, closure: &mut Closure) {
         let mut links = BTreeMap::new();
-        let built_in = built_in_folders();
+        let built_in = Loader::of(interpreter).folders();
         let home = self
             .found
             .get("libc.so.6")
@@ -153,9 +161,20 @@ impl Libraries {
                 from.parent().filter(|folder| built_in.contains(&folder.to_path_buf())).unwrap_or(&home);
             (folder.join(name), from.clone())
         });
+        let mut placed: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
         for (to, from) in std::iter::once((interpreter.to_owned(), interpreter.to_owned())).chain(files) {
             let to = through_links(&to, &mut links);
-            closure.entries.push(ClosureEntry::File { to: image_path(&to), from });
+            match placed.entry(from.canonicalize().unwrap_or_else(|_| from.clone())) {
+                // Two copies of one library would be loaded as two.
+                Entry::Occupied(first) if *first.get() != to => {
+                    closure.entries.push(ClosureEntry::Link { to: image_path(&to), target: image_path(first.get()) });
+                }
+                Entry::Occupied(_) => {}
+                Entry::Vacant(place) => {
+                    place.insert(to.clone());
+                    closure.entries.push(ClosureEntry::File { to: image_path(&to), from });
+                }
+            }
         }
         for (to, target) in links {
             closure.entries.push(ClosureEntry::Link { to: image_path(&to), target });

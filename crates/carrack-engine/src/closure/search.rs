@@ -22,28 +22,73 @@ pub(super) struct OwnPaths {
     pub(super) inherited: Vec<PathBuf>,
 }
 
-/// The folders that loaders know without being told.
-pub(super) fn built_in_folders() -> Vec<PathBuf> {
-    let multiarch = format!("{}-linux-gnu", std::env::consts::ARCH);
-    [format!("/lib/{multiarch}"), format!("/usr/lib/{multiarch}"), "/lib64".into(), "/usr/lib64".into()]
-        .into_iter()
-        .chain(["/lib".into(), "/usr/lib".into()])
-        .map(PathBuf::from)
-        .collect()
+/// The dynamic loaders whose rules are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loader {
+    /// glibc's, and whatever else is not musl's.
+    Glibc,
+    /// musl's, which is the C library too.
+    Musl,
+}
+
+impl Loader {
+    /// The loader of a program with this interpreter.
+    pub(super) fn of(interpreter: &Path) -> Self {
+        let name = interpreter.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("ld-musl-") { Self::Musl } else { Self::Glibc }
+    }
+
+    /// The folders that it knows without being told.
+    pub(super) fn folders(self) -> Vec<PathBuf> {
+        let architecture = std::env::consts::ARCH;
+        let folders = match self {
+            Self::Glibc => vec![
+                format!("/lib/{architecture}-linux-gnu"),
+                format!("/usr/lib/{architecture}-linux-gnu"),
+                "/lib64".to_owned(),
+                "/usr/lib64".to_owned(),
+                "/lib".to_owned(),
+                "/usr/lib".to_owned(),
+            ],
+            Self::Musl => ["/lib", "/usr/local/lib", "/usr/lib"].map(str::to_owned).to_vec(),
+        };
+        folders.into_iter().map(PathBuf::from).collect()
+    }
+
+    /// Whether it takes this name for its own, and looks for no file.
+    pub(super) fn is_itself(self, interpreter: &Path, library: &str) -> bool {
+        // Source: musl's `ldso/dynlink.c`, `load_library`.
+        const RESERVED: [&str; 7] = ["libc", "libpthread", "librt", "libm", "libdl", "libutil", "libxnet"];
+        let reserved = || library.split_once('.').is_some_and(|(stem, _)| RESERVED.contains(&stem));
+        interpreter.file_name().is_some_and(|name| name == library) || self == Self::Musl && reserved()
+    }
 }
 
 impl SearchPath {
-    /// The host's search path for `program`. Crates that are built as shared libraries lie beside it.
-    pub(super) fn of_host(_program: &ElfFile, binary: &Path) -> Result<Self, (PathBuf, io::Error)> {
-        let mut configuration = Vec::new();
+    /// The host's search path for the program `binary`, with glibc's `configuration` file. Crates that are built as shared
+    /// libraries lie beside the program.
+    pub(super) fn new(
+        loader: Loader,
+        binary: &Path,
+        configuration: &Path,
+    ) -> Result<Self, (PathBuf, io::Error)> {
+        let mut files = Vec::new();
         let mut configured = Vec::new();
-        read_configuration(Path::new("/etc/ld.so.conf"), &mut configured, &mut configuration, 0)?;
+        match loader {
+            Loader::Glibc => read_configuration(configuration, &mut configured, &mut files, 0)?,
+            Loader::Musl => {
+                let path = PathBuf::from(format!("/etc/ld-musl-{}.path", std::env::consts::ARCH));
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                configured.extend(text.split([':', '\n']).filter(|folder| folder.starts_with('/')).map(PathBuf::from));
+                files.push(path);
+            }
+        }
         let folder = binary.parent().unwrap_or(Path::new("/"));
         Ok(Self {
             configured,
-            built_in: built_in_folders(),
+            built_in: loader.folders(),
             beside: vec![folder.join("deps"), folder.to_owned()],
-            configuration,
+            configuration: files,
             absent: BTreeSet::new(),
         })
     }
@@ -54,8 +99,8 @@ impl SearchPath {
             folders.iter().filter_map(|folder| expand(folder, origin.as_deref())).collect()
         };
         match &file.runpath {
-            // RUNPATH switches every RPATH off, and is not inherited.
-            Some(runpath) => OwnPaths { first: expand(runpath), inherited: Vec::new() },
+            // RUNPATH switches every RPATH off for this object's own search, and is not inherited.
+            Some(runpath) => OwnPaths { first: expand(runpath), inherited: inherited.to_vec() },
             None => {
                 let paths = [expand(&file.rpath), inherited.to_vec()].concat();
                 OwnPaths { first: paths.clone(), inherited: paths }
@@ -82,7 +127,8 @@ impl SearchPath {
         wanted: &ElfFile,
     ) -> Option<(PathBuf, ElfFile)> {
         let candidates: Vec<PathBuf> = if name.contains('/') {
-            vec![PathBuf::from(name)]
+            // A relative one means the caller's working folder.
+            name.starts_with('/').then(|| PathBuf::from(name)).into_iter().collect()
         } else {
             self.folders(own).into_iter().map(|folder| folder.join(name)).collect()
         };

@@ -81,6 +81,10 @@ fn images_in_one_archive_share_blobs() {
     let images = [NamedImage { image: &first, names: &a }, NamedImage { image: &second, names: &b }];
     let mut tar = Vec::new();
     oci_tar(Destination::Stream(&mut tar), &images, &blobs).unwrap();
+    let index: Index = serde_json::from_slice(&entries(&tar)["index.json"]).unwrap();
+    let references: Vec<_> =
+        index.manifests.iter().map(|manifest| &manifest.annotations[annotation::REFERENCE_NAME]).collect();
+    assert_eq!(references, ["a:latest", "b:latest"], "their tags alone say nothing");
     let mut archive = tar::Archive::new(tar.as_slice());
     let paths: Vec<_> =
         archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned()).collect();

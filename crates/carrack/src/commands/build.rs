@@ -9,8 +9,8 @@ use carrack_cargo::lower::TOOL;
 use carrack_engine::{Engine, Inputs, Options};
 use carrack_graph::{Backend, BuiltImage};
 use carrack_oci::{
-    Destination as Sink, EngineKind, EngineProgram, Image, NamedImage, Reference, docker_tar,
-    oci_layout, oci_tar, rootfs_dir, rootfs_tar,
+    Destination as Sink, EngineKind, EngineProgram, Image, NamedImage, Reference, docker_tar, oci_layout,
+    oci_tar, rootfs_dir, rootfs_tar,
 };
 use carrack_sandbox::Launcher;
 use carrack_store::Store;

@@ -16,8 +16,8 @@ pub(crate) fn run(arguments: &Rm, state: &Path) -> Result<ExitCode, Failure> {
     let store = Store::open(state)?;
     // All names are looked up first: one mistake must not leave half of the work done.
     let rows =
-        arguments.images.iter().map(|name| blobs::find(&store, name)).collect::<Result<Vec<_>, _>>()?;
-    for row in rows {
+        arguments.images.iter().map(|name| blobs::find_names(&store, name)).collect::<Result<Vec<_>, _>>()?;
+    for row in rows.into_iter().flatten() {
         if store.untag(&row.name)? {
             super::print(&format!("{}\n", row.name))?;
         }

@@ -1,8 +1,9 @@
+use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use carrack_base::{BuildEvent, StepId};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::{words, write};
 use crate::terminal::Terminal;
@@ -52,8 +53,9 @@ impl Live {
     fn start(&self, step: StepId, name: &str) {
         let label = self.terminal.paint(self.terminal.green(), &format!("{name:>11}"));
         let style =
-            ProgressStyle::with_template("{prefix}  [{bar:22}] {pos:>3}/{len}  {wide_msg} {elapsed:>6}")
+            ProgressStyle::with_template("{prefix}  [{bar:22}] {pos:>3}/{len}  {wide_msg} {clock:>7}")
                 .expect("the template is well-formed")
+                .with_key("clock", clock)
                 .progress_chars("=> ");
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(12));
         bar.set_style(style);
@@ -72,4 +74,11 @@ impl Live {
     fn with_bar<T>(&self, act: impl FnOnce(&mut Option<(StepId, ProgressBar)>) -> T) -> T {
         act(&mut self.bar.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
+}
+
+/// `0:38`, `12:05`.
+fn clock(state: &ProgressState, writer: &mut dyn Write) {
+    let seconds = state.elapsed().as_secs();
+    // indicatif asks for text in memory, which takes everything.
+    let _ = write!(writer, "{}:{:02}", seconds / 60, seconds % 60);
 }

@@ -34,7 +34,7 @@ pub(super) fn lines(event: &BuildEvent, terminal: &Terminal) -> Vec<String> {
             };
             let digest = digest.to_string();
             let short = digest.get(..19).unwrap_or(&digest);
-            let text = format!("{image}  {short}  {:>8}   {contents} · {layers}", bytes(*size));
+            let text = format!("{image:<26}  {short}  {:>8}   {contents} · {layers}", bytes(*size));
             vec![line(terminal, "Image", &text, None)]
         }
         BuildEvent::Done { summary, elapsed } => vec![line(terminal, "Done", summary, Some(*elapsed))],

@@ -8,7 +8,7 @@ mod environment;
 mod planning;
 mod toolchain;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use carrack_base::{Cancel, ContentDigest, Platform};
@@ -139,11 +139,13 @@ fn surroundings(
         argv: argv.chain(build_command(plan, request)).collect(),
         env,
         identity,
-        build_folder: id(&format!("{}\0{linker}", location.root.display())),
+        // Where the workspace is inside of the sandbox gets into programs, and cargo does not notice that it changed.
+        build_folder: id(&format!("{}\0{}\0{linker}", location.root.display(), plan.source_root.display())),
         cargo_home: cargo_home(desk.store, location)?,
+        cargo_configs: configs_at_home(location),
         lock_file,
         credentials: credentials(desk.caller, location),
-        left_out: left_out(location),
+        left_out: left_out(location, plan),
         platform,
         created: desk.caller.text("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()).unwrap_or(0),
         tags: tags(arguments, plan)?,
@@ -180,14 +182,28 @@ fn tool(plan: &CargoPlan) -> Result<CargoTool, Failure> {
     })
 }
 
-/// The workspace's own target folder: cargo marks it with CACHEDIR.TAG, but older ones are not marked.
-fn left_out(location: &Location) -> Vec<PathBuf> {
-    vec![location.root.join("target")]
+/// What lies among the sources and is no source: the workspace's own target folder (cargo marks it with CACHEDIR.TAG, but
+/// older ones are not marked) and Carrack's configuration, which decides about images and has its part in the plan.
+fn left_out(location: &Location, plan: &CargoPlan) -> Vec<PathBuf> {
+    std::iter::once(location.root.join("target")).chain(configurations(location, plan)).collect()
+}
+
+/// Every place where a `carrack.toml` is or may be.
+fn configurations(location: &Location, plan: &CargoPlan) -> Vec<PathBuf> {
+    let members = plan.members.iter().map(|member| member.folder.as_path());
+    let folders: BTreeSet<&Path> = std::iter::once(location.root.as_path()).chain(members).collect();
+    folders.into_iter().map(|folder| folder.join("carrack.toml")).collect()
 }
 
 /// Carrack's own CARGO_HOME for a user's.
 fn cargo_home(store: &Store, location: &Location) -> Result<PathBuf, Failure> {
     Ok(store.cargo_home(&id(&location.cargo_home.to_string_lossy()))?)
+}
+
+/// Cargo's configuration in the user's CARGO_HOME, which may lie where a sandbox has a folder of its own.
+fn configs_at_home(location: &Location) -> Vec<PathBuf> {
+    let at_home = |config: &&PathBuf| config.parent() == Some(&location.cargo_home);
+    location.cargo_configs.iter().filter(at_home).cloned().collect()
 }
 
 /// Where credentials usually are. A build script has no business there.

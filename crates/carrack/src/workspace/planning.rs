@@ -16,7 +16,7 @@ use carrack_store::Bucket;
 use serde::{Deserialize, Serialize};
 
 use super::toolchain::Builder;
-use super::{Desk, adopt, cargo_home, id, left_out};
+use super::{Desk, adopt, cargo_home, configs_at_home, configurations, id, left_out};
 use crate::failure::Failure;
 
 /// A plan, and how it was come by.
@@ -49,14 +49,14 @@ pub(super) fn plan(
     if let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok())
         && let Ok(plan) = CargoPlan::from_bytes(&kept.plan)
     {
-        let sources = desk.inputs.sources(&lower::sources(&plan, &left_out(location)))?;
+        let sources = desk.inputs.sources(&lower::sources(&plan, &left_out(location, &plan)))?;
         if identity(desk, location, builder, &plan, &sources)? == kept.identity {
             return Ok(Planned { plan, lock_file: kept.lock_file, anew: false });
         }
     }
     let made = make(desk, location, builder, request, selection)?;
     desk.inputs.forget();
-    let sources = desk.inputs.sources(&lower::sources(&made.plan, &left_out(location)))?;
+    let sources = desk.inputs.sources(&lower::sources(&made.plan, &left_out(location, &made.plan)))?;
     let kept = Kept {
         identity: identity(desk, location, builder, &made.plan, &sources)?,
         plan: made.plan.to_bytes().map_err(|error| Failure::bug(&error))?,
@@ -77,7 +77,7 @@ fn identity(
     let mut parts: Vec<String> = Vec::new();
     for source in sources.iter() {
         let name = source.name.rsplit('/').next().unwrap_or_default();
-        let counts = matches!(name, "Cargo.toml" | "Cargo.lock" | "carrack.toml")
+        let counts = matches!(name, "Cargo.toml" | "Cargo.lock")
             || source.name.ends_with(".cargo/config.toml")
             || source.name.ends_with(".cargo/config");
         if counts {
@@ -87,7 +87,8 @@ fn identity(
             parts.push(source.name);
         }
     }
-    for path in location.cargo_configs.iter().chain(&plan.outside_manifests) {
+    let configurations = configurations(location, plan);
+    for path in location.cargo_configs.iter().chain(&plan.outside_manifests).chain(&configurations) {
         let digest = desk.inputs.digest(path)?.map(|digest| digest.to_string()).unwrap_or_default();
         parts.push(format!("{}={digest}", path.display()));
     }
@@ -166,11 +167,20 @@ impl Cargo<'_> {
                 lower: vec![root.clone()],
                 upper: upper.clone(),
                 work: work.clone(),
-                target: root,
+                target: root.clone(),
             };
+            let seen = |source: PathBuf, target: PathBuf| Mount::Bind { source, target, writable: false };
+            // A sandbox has these folders for itself, and a path dependency may lie anywhere in them.
+            let hidden = ["/tmp", "/var/tmp"].map(PathBuf::from).into_iter();
+            let hidden =
+                hidden.filter(|folder| root.starts_with(folder)).map(|folder| seen(folder.clone(), folder));
+            let configs = configs_at_home(self.location).into_iter().map(|config| {
+                let ours = self.home.join(config.file_name().unwrap_or_default());
+                seen(config, ours)
+            });
             let sandbox = Sandbox {
                 root: Root::Host,
-                mounts: vec![overlay, bind(&self.home), bind(target)],
+                mounts: hidden.chain([overlay, bind(&self.home), bind(target)]).chain(configs).collect(),
                 hostname: "carrack".to_owned(),
                 user: None,
                 ids: IdMap::Caller,

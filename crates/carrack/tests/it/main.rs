@@ -2,8 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod commands;
+mod determinism;
 mod engines;
 mod freshness;
+mod interruption;
+mod outputs;
 mod published;
+mod refusals;
+mod registry;
+mod rootless;
 mod rustcare;
 mod scene;
+mod stage;

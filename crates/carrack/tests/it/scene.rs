@@ -102,7 +102,11 @@ impl Scene {
     pub(crate) fn tool(&self, program: &str, arguments: &[&str]) {
         let mut command = Command::new(program);
         let output = command.args(arguments).current_dir(self.workspace()).output().unwrap();
-        assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{program} {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 

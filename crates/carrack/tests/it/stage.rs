@@ -51,7 +51,9 @@ impl Stage {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let program = Program::new(env!("CARGO_BIN_EXE_carrack")).with_env("CARRACK_HOME", self.home.path());
         let mut command = program.command(self.path(), arguments);
-        for name in ["RUSTUP_TOOLCHAIN", "NO_COLOR", "CLICOLOR_FORCE", "CI", "RUST_BACKTRACE", "SOURCE_DATE_EPOCH"] {
+        for name in
+            ["RUSTUP_TOOLCHAIN", "NO_COLOR", "CLICOLOR_FORCE", "CI", "RUST_BACKTRACE", "SOURCE_DATE_EPOCH"]
+        {
             command.env_remove(name);
         }
         command
@@ -93,7 +95,8 @@ pub(crate) fn path_of(folder: &Path, programs: &[&str]) -> OsString {
     fs::create_dir_all(folder).unwrap();
     let path = std::env::var_os("PATH").unwrap();
     for name in programs {
-        let program = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
+        let program =
+            std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
         std::os::unix::fs::symlink(program.unwrap(), folder.join(name)).unwrap();
     }
     folder.as_os_str().to_owned()

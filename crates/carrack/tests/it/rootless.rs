@@ -1,0 +1,233 @@
+//! The whole walk as an ordinary user, in a sandbox of its own and where the machine forbids one.
+//!
+//! Root becomes another user for it, who sees the toolchain at a place of its own: root's home is closed to others.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use carrack_testkit::{Finished, Project, skipped};
+
+use crate::stage::{Stage, finish, is_root};
+
+/// A number that nobody has.
+const USER: u32 = 12345;
+/// Where the user finds the toolchain, in a mount namespace of each command's own.
+const TOOLCHAIN: &str = "/mnt";
+
+/// A stage that belongs to an ordinary user, and whether namespaces are forbidden there.
+struct Ordinary {
+    stage: Stage,
+    program: PathBuf,
+    namespaces: bool,
+}
+
+impl Ordinary {
+    /// `None`, with a word about it, if this machine can't show it.
+    fn new(what: &str, project: Project, namespaces: bool) -> Option<Self> {
+        if !Path::new(TOOLCHAIN).is_dir() {
+            skipped(what, &format!("no folder {TOOLCHAIN}"));
+            return None;
+        }
+        let stage = Stage::new(project);
+        let program = stage.home.path().join("carrack");
+        fs::copy(env!("CARGO_BIN_EXE_carrack"), &program).unwrap();
+        let home = stage.home.path().join("home");
+        fs::create_dir(&home).unwrap();
+        let ordinary = Self { stage, program, namespaces };
+        ordinary.give_away();
+        let probe = Command::new("unshare").args(["--user", "--map-root-user", "true"]).output();
+        if !probe.is_ok_and(|probe| probe.status.success()) {
+            skipped(what, "no user namespaces");
+            return None;
+        }
+        Some(ordinary)
+    }
+
+    fn home(&self) -> PathBuf {
+        self.stage.home.path().join("home")
+    }
+
+    /// Makes everything the user's own.
+    fn give_away(&self) {
+        fn give(path: &Path) {
+            chown(path, Some(USER), Some(USER)).unwrap();
+            if path.is_dir() {
+                fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path()));
+            }
+        }
+        if is_root() {
+            give(self.stage.path());
+            give(&self.home());
+        }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Finished {
+        let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap().stdout;
+        let sysroot = String::from_utf8(sysroot).unwrap();
+        let sysroot = sysroot.trim();
+        let mut command = if is_root() {
+            let script = format!(
+                "mount --bind \"$0\" {TOOLCHAIN} && \
+                exec setpriv --reuid {USER} --regid {USER} --clear-groups -- \"$@\""
+            );
+            let mut command = Command::new("unshare");
+            command.args(["-m", "--propagation", "private", "sh", "-c", &script, sysroot]);
+            command
+        } else {
+            Command::new("env")
+        };
+        if !self.namespaces {
+            // Whoever is in such a namespace can't make another one.
+            let forbid = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+            command.args(["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh"]);
+        }
+        command.arg(&self.program).args(arguments).current_dir(self.stage.path()).env_clear();
+        let toolchain = if is_root() { TOOLCHAIN } else { sysroot };
+        command.env("PATH", format!("{toolchain}/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+        command.env("HOME", self.home()).env("CARGO_HOME", self.home().join("cargo"));
+        command.env("CARRACK_HOME", self.home().join("state"));
+        finish(&mut command)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        self.stage.project.write(path, text);
+    }
+}
+
+fn project() -> Project {
+    let project = Project::workspace(&["front", "back"]);
+    // A program with the path of a generated file in it, which is absolute.
+    project.write(
+        "front/build.rs",
+        r#"
+        fn main() {
+            let path = format!("{}/place.rs", std::env::var("OUT_DIR").unwrap());
+            std::fs::write(path, "pub fn place() -> &'static str { file!() }").unwrap();
+        }
+        "#,
+    );
+    project.write(
+        "front/src/main.rs",
+        r#"
+        include!(concat!(env!("OUT_DIR"), "/place.rs"));
+        fn main() {
+            println!("front {} {}", shared::NUMBER, place());
+            if std::env::args().count() > 1 {
+                std::process::exit(7);
+            }
+        }
+        "#,
+    );
+    project
+}
+
+/// An old time, as a version control system or an archive may give to a new file.
+fn past() -> SystemTime {
+    SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)
+}
+
+#[test]
+fn build_run_and_remove() {
+    let Some(user) = Ordinary::new("the walk as an ordinary user", project(), true) else { return };
+    let before = user.stage.project.inventory();
+    let first = user.run(&["build"]).expect_code(0);
+    assert!(!first.stderr.contains("warning"), "{}", first.stderr);
+    assert_eq!(user.stage.project.inventory(), before);
+    assert!(user.run(&["build"]).expect_code(0).stderr.contains("2 images unchanged"));
+    let run = user.run(&["run", "front"]).expect_code(0);
+    assert!(run.stdout.starts_with("front 1 /carrack/target/release/build/front-"), "{}", run.stdout);
+    user.run(&["run", "front", "fail"]).expect_code(7);
+
+    user.write("shared/src/lib.rs", "pub const NUMBER: u32 = 2;\n");
+    user.run(&["build"]).expect_code(0);
+    assert!(user.run(&["run", "front"]).expect_code(0).stdout.starts_with("front 2 "));
+    user.stage.project.write_old("shared/src/lib.rs", "pub const NUMBER: u32 = 3;\n", past());
+    user.run(&["build"]).expect_code(0);
+    assert!(user.run(&["run", "front"]).expect_code(0).stdout.starts_with("front 3 "));
+
+    let refused = user.run(&["build", "-q", "-o", "type=oci,dest=/images.tar"]).expect_code(3).stderr;
+    assert_eq!(
+        refused,
+        "error: cannot write /images.tar\n  Permission denied (os error 13)\n\
+        hint: choose another destination, or make this one writable\n"
+    );
+    let out = user.home().join("root");
+    user.run(&["build", "-p", "front", "-o", out.to_str().unwrap()]).expect_code(0);
+    let owner = fs::metadata(out.join("usr/local/bin/front")).unwrap().uid();
+    assert_eq!(owner, fs::metadata(user.home()).unwrap().uid());
+    user.run(&["rm", "front", "back"]).expect_code(0);
+    assert_eq!(user.run(&["images", "-q"]).expect_code(0).stdout, "");
+    // Nobody needs root to clean up.
+    let mut remove = Command::new("rm");
+    if is_root() {
+        let id = USER.to_string();
+        remove = Command::new("setpriv");
+        remove.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--", "rm"]);
+    }
+    finish(remove.arg("-rf").arg(user.home().join("state"))).expect_code(0);
+}
+
+#[test]
+fn the_same_image_as_root_builds() {
+    let Some(user) = Ordinary::new("root and an ordinary user build alike", project(), true) else { return };
+    let theirs = user.run(&["build", "-q"]).expect_code(0).stdout;
+    assert_eq!(user.stage.build(&["-q"]).stdout, theirs);
+}
+
+#[test]
+fn without_namespaces() {
+    let Some(user) = Ordinary::new("a build without namespaces", project(), false) else { return };
+    let warning = "warning: this machine forbids the sandbox";
+    let first = user.run(&["build"]).expect_code(0);
+    assert_eq!(first.stderr.matches(warning).count(), 1, "{}", first.stderr);
+    let again = user.run(&["build"]).expect_code(0);
+    assert!(
+        again.stderr.contains("2 images unchanged") && !again.stderr.contains(warning),
+        "{}",
+        again.stderr
+    );
+
+    let root = user.home().join("root");
+    let arguments = ["build", "-q", "-o", root.to_str().unwrap()];
+    user.run(&arguments).expect_code(0);
+    // Nothing in the program tells where it was compiled.
+    let binary = fs::read(root.join("front/usr/local/bin/front")).unwrap();
+    let binary = String::from_utf8_lossy(&binary);
+    assert!(binary.contains("/carrack/target/release/build/front-"));
+    for folder in [user.stage.path(), user.stage.home.path()] {
+        let folder = folder.display().to_string();
+        assert!(!binary.contains(&folder), "{folder}");
+    }
+
+    for (old, number) in [(false, 2), (true, 3), (false, 4), (true, 5)] {
+        let text = format!("pub const NUMBER: u32 = {number};\n");
+        if old {
+            user.stage.project.write_old("shared/src/lib.rs", &text, past());
+        } else {
+            user.write("shared/src/lib.rs", &text);
+        }
+        let built = user.run(&["build"]).expect_code(0);
+        assert_eq!(built.stderr.matches(warning).count(), 1, "{}", built.stderr);
+        user.run(&arguments).expect_code(0);
+        if cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
+            let mut command = Command::new(root.join("back/lib64/ld-linux-x86-64.so.2"));
+            command.arg("--library-path").arg(root.join("back/usr/lib/x86_64-linux-gnu"));
+            let said = finish(command.arg(root.join("back/usr/local/bin/back"))).expect_code(0);
+            assert_eq!(said.stdout, format!("back {number}\n"));
+        }
+    }
+    // Running an image takes what is forbidden here.
+    let refused = user.run(&["run", "back"]).expect_code(3).stderr;
+    assert!(
+        refused.starts_with("error: cannot start the sandboxed command\n  create the sandbox's namespaces\n"),
+        "{refused}"
+    );
+    assert!(refused.contains("\nhint: allow unprivileged user namespaces"), "{refused}");
+    assert_eq!(
+        fs::metadata(user.home().join("state")).unwrap().uid(),
+        fs::metadata(user.home()).unwrap().uid()
+    );
+}
