@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 /// What the tests use, and what for.
 const NEEDED: &[(&str, &str)] = &[
     ("gcc", "links every program that the tests build"),
+    ("musl-tools", "a second C library, with a loader of its own"),
     ("libc6-dev", "the C library to link against"),
     ("busybox-static", "a root file system in one file"),
     ("uidmap", "newuidmap and newgidmap: more than one user in a rootless sandbox"),

@@ -33,8 +33,8 @@ pub struct TreeOp {
 pub struct HostTree {
     /// Where it lies.
     pub host: PathBuf,
-    /// What keys and explanations call it: a path relative to the source root, so that two checkouts agree; empty for
-    /// the source root itself.
+    /// What keys and explanations call it: a path relative to the workspace, so that two checkouts agree; empty for
+    /// the workspace itself.
     pub name: String,
     /// Folders below it, absolute, that are no input (the build folder).
     pub exclude: Vec<PathBuf>,
