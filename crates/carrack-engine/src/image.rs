@@ -114,16 +114,13 @@ fn part(layer: &LayerValue) -> Layer {
     }
 }
 
-/// `libraries 3.1 MB · binary 10.9 MB`, compressed sizes.
+/// `libraries 3.1 · binary 10.9 · files <0.1`, compressed sizes in MB.
 fn contents(layers: &[std::sync::Arc<LayerValue>]) -> String {
-    let sized: Vec<String> = layers
-        .iter()
-        .map(|layer| {
-            let tenths = (layer.written.size + 50_000) / 100_000;
-            format!("{} {}.{}", layer.title, tenths / 10, tenths % 10)
-        })
-        .collect();
-    sized.join(" · ")
+    let sized = layers.iter().map(|layer| match (layer.written.size + 50_000) / 100_000 {
+        0 => format!("{} <0.1", layer.title),
+        tenths => format!("{} {}.{}", layer.title, tenths / 10, tenths % 10),
+    });
+    sized.collect::<Vec<_>>().join(" · ")
 }
 
 fn config(settings: &ImageSettings, titles: &[&str]) -> ImageConfig {

@@ -145,8 +145,9 @@ impl Sources {
     /// Every file, tree by tree.
     pub fn iter(&self) -> impl Iterator<Item = Source<'_>> {
         self.trees.iter().flat_map(|(host_tree, content)| {
-            content.iter().map(|entry| {
-                Source { name: named(&host_tree.name, &String::from_utf8_lossy(entry.path)), entry }
+            content.iter().map(|entry| Source {
+                name: named(&host_tree.name, &String::from_utf8_lossy(entry.path)),
+                entry,
             })
         })
     }
@@ -172,7 +173,9 @@ impl Sources {
     pub fn on_host(&self, name: &str) -> Option<PathBuf> {
         let below = |folder: &str| name.strip_prefix(folder)?.strip_prefix('/');
         let within = self.trees.iter().find_map(|(host_tree, _)| {
-            below(&host_tree.name).filter(|_| !host_tree.name.is_empty()).map(|rest| host_tree.host.join(rest))
+            below(&host_tree.name)
+                .filter(|_| !host_tree.name.is_empty())
+                .map(|rest| host_tree.host.join(rest))
         });
         // The tree without a name has everything that no other has.
         let unnamed = || self.trees.iter().find(|(host_tree, _)| host_tree.name.is_empty());
@@ -217,7 +220,9 @@ fn entry_digest(entry: &Entry<'_>) -> ContentDigest {
 
 /// A short, stable name for what is known about a folder of the host without what is left out below it.
 fn id_of(root: &Path, exclude: &[PathBuf]) -> String {
-    let paths: Vec<&[u8]> =
-        std::iter::once(root).chain(exclude.iter().map(PathBuf::as_path)).map(|path| path.as_os_str().as_bytes()).collect();
+    let paths: Vec<&[u8]> = std::iter::once(root)
+        .chain(exclude.iter().map(PathBuf::as_path))
+        .map(|path| path.as_os_str().as_bytes())
+        .collect();
     ContentDigest::of(&paths.join(&0)).to_string()[..16].to_owned()
 }

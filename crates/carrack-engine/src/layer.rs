@@ -27,11 +27,24 @@ pub(crate) struct Planned {
 #[derive(Debug, Clone)]
 enum PlannedKind {
     /// `on_the_way`: only there because something is in it.
-    Folder { on_the_way: bool },
-    Link { target: String },
-    Text { text: String },
-    Host { from: PathBuf, digest: ContentDigest },
-    Artifact { exec: carrack_graph::NodeId, name: String, digest: ContentDigest },
+    Folder {
+        on_the_way: bool,
+    },
+    Link {
+        target: String,
+    },
+    Text {
+        text: String,
+    },
+    Host {
+        from: PathBuf,
+        digest: ContentDigest,
+    },
+    Artifact {
+        exec: carrack_graph::NodeId,
+        name: String,
+        digest: ContentDigest,
+    },
 }
 
 /// A layer in the store.
@@ -214,7 +227,8 @@ impl Solver<'_> {
 /// these the first.
 fn settle_folders(planned: &mut Vec<Planned>) {
     let is_on_the_way = |entry: &Planned| matches!(entry.kind, PlannedKind::Folder { on_the_way: true });
-    let asked_for = planned.iter().filter(|entry| matches!(entry.kind, PlannedKind::Folder { on_the_way: false }));
+    let asked_for =
+        planned.iter().filter(|entry| matches!(entry.kind, PlannedKind::Folder { on_the_way: false }));
     let mut settled: BTreeSet<ImagePath> = asked_for.map(|entry| entry.to.clone()).collect();
     planned.retain(|entry| !is_on_the_way(entry) || settled.insert(entry.to.clone()));
 }

@@ -128,12 +128,15 @@ fn below(path: &Path) -> io::Result<Below> {
     };
     let mut facts = Vec::new();
     if metadata.is_dir() {
-        let mut names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+        let mut names =
+            fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
         names.sort();
         for name in names {
             facts.extend_from_slice(name.as_bytes());
             facts.push(0);
-            facts.extend_from_slice(below(&path.join(name))?.as_ref().map_or(&NOTHING, |below| below.as_bytes()));
+            facts.extend_from_slice(
+                below(&path.join(name))?.as_ref().map_or(&NOTHING, |below| below.as_bytes()),
+            );
         }
     } else {
         let (inode, size, mode) = (metadata.ino(), metadata.len(), metadata.mode());

@@ -209,16 +209,6 @@ impl Store {
         Ok(self.select_images("WHERE name = ?1", name)?.pop())
     }
 
-    /// The images whose manifest's digest begins with `prefix` (hexadecimal digits, with or without `sha256:`), sorted by
-    /// name. More than one digest may match; an empty prefix matches none.
-    pub fn images_by_digest_prefix(&self, prefix: &str) -> Result<Vec<ImageRow>, StoreError> {
-        let digits = prefix.strip_prefix("sha256:").unwrap_or(prefix).to_ascii_lowercase();
-        if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Ok(Vec::new());
-        }
-        self.select_images("WHERE substr(manifest, 8, length(?1)) = ?1", &digits)
-    }
-
     fn select_images(&self, condition: &str, parameter: &str) -> Result<Vec<ImageRow>, StoreError> {
         let index = &self.index;
         let connection = index.lock();

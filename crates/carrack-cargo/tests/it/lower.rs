@@ -141,7 +141,13 @@ fn owners_that_the_image_does_not_have() {
 #[test]
 fn trees_do_not_overlap_and_have_names_without_the_checkout() {
     let fixture = Fixture::new(&[
-        ("app/Cargo.toml", &package("app", "[dependencies]\nshared = { path = \"../shared\" }\ninner = { path = \"inner\" }")),
+        (
+            "app/Cargo.toml",
+            &package(
+                "app",
+                "[dependencies]\nshared = { path = \"../shared\" }\ninner = { path = \"inner\" }",
+            ),
+        ),
         ("app/src/main.rs", ""),
         ("app/inner/Cargo.toml", &package("inner", "")),
         ("app/inner/src/lib.rs", ""),
@@ -151,7 +157,8 @@ fn trees_do_not_overlap_and_have_names_without_the_checkout() {
     let plan = fixture.plan("app", &fixture.request(), &Selection::default()).unwrap();
     let left_out = [fixture.path("app/target"), fixture.path("elsewhere")];
     let trees = sources(&plan, &left_out).trees;
-    let named: Vec<_> = trees.iter().map(|tree| (tree.name.as_str(), tree.host.clone(), tree.exclude.clone())).collect();
+    let named: Vec<_> =
+        trees.iter().map(|tree| (tree.name.as_str(), tree.host.clone(), tree.exclude.clone())).collect();
     assert_eq!(
         named,
         [
@@ -166,7 +173,11 @@ fn trees_do_not_overlap_and_have_names_without_the_checkout() {
 #[test]
 fn a_lock_file_that_cargo_made_is_shown_to_the_build() {
     let (_fixture, plan) = service("");
-    let graph = lower(&plan, &Surroundings { lock_file: Some("version = 4\n".to_owned()), ..around() }).unwrap();
-    let text = ExecMount::Text { target: PathBuf::from("/carrack/src/Cargo.lock"), text: "version = 4\n".to_owned() };
+    let graph =
+        lower(&plan, &Surroundings { lock_file: Some("version = 4\n".to_owned()), ..around() }).unwrap();
+    let text = ExecMount::Text {
+        target: PathBuf::from("/carrack/src/Cargo.lock"),
+        text: "version = 4\n".to_owned(),
+    };
     assert!(exec(&graph).mounts.contains(&text));
 }

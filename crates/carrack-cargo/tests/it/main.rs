@@ -10,4 +10,5 @@ mod lower;
 mod messages;
 mod missing;
 mod plan;
+mod tool;
 mod toolchain;

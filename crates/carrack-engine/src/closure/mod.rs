@@ -167,7 +167,9 @@ impl Libraries {
             match placed.entry(from.canonicalize().unwrap_or_else(|_| from.clone())) {
                 // Two copies of one library would be loaded as two.
                 Entry::Occupied(first) if *first.get() != to => {
-                    closure.entries.push(ClosureEntry::Link { to: image_path(&to), target: image_path(first.get()) });
+                    closure
+                        .entries
+                        .push(ClosureEntry::Link { to: image_path(&to), target: image_path(first.get()) });
                 }
                 Entry::Occupied(_) => {}
                 Entry::Vacant(place) => {

@@ -79,7 +79,9 @@ impl SearchPath {
             Loader::Musl => {
                 let path = PathBuf::from(format!("/etc/ld-musl-{}.path", std::env::consts::ARCH));
                 let text = std::fs::read_to_string(&path).unwrap_or_default();
-                configured.extend(text.split([':', '\n']).filter(|folder| folder.starts_with('/')).map(PathBuf::from));
+                configured.extend(
+                    text.split([':', '\n']).filter(|folder| folder.starts_with('/')).map(PathBuf::from),
+                );
                 files.push(path);
             }
         }

@@ -46,7 +46,14 @@ impl Yard {
     }
 
     /// A library whose function `name` returns `number` plus that of the function `calls`.
-    fn library(&self, output: &str, name: &str, number: u32, calls: Option<&str>, arguments: &[&str]) -> PathBuf {
+    fn library(
+        &self,
+        output: &str,
+        name: &str,
+        number: u32,
+        calls: Option<&str>,
+        arguments: &[&str],
+    ) -> PathBuf {
         let (declared, called) = match calls {
             Some(other) => (format!("int {other}(void);"), format!("+ {other}()")),
             None => (String::new(), String::new()),
@@ -62,7 +69,9 @@ impl Yard {
 }
 
 fn printing(name: &str) -> String {
-    format!("#include <stdio.h>\nint {name}(void); int main(void) {{ printf(\"%d\\n\", {name}()); return 0; }}")
+    format!(
+        "#include <stdio.h>\nint {name}(void); int main(void) {{ printf(\"%d\\n\", {name}()); return 0; }}"
+    )
 }
 
 fn files(closure: &Closure) -> BTreeMap<String, PathBuf> {
@@ -133,7 +142,8 @@ fn libraries_of_libraries_come_along() {
     let Some(yard) = Yard::new() else { return };
     let c = yard.library("lib/libc3.so", "c", 1, None, &[]);
     let b = yard.library("lib/libb3.so", "b", 10, Some("c"), &["-LROOT/lib", "-lc3", "-Wl,-rpath,ROOT/lib"]);
-    let program = yard.program("app", "b", &["-LROOT/lib", "-lb3", "-Wl,-rpath,ROOT/lib,-rpath-link,ROOT/lib"]);
+    let program =
+        yard.program("app", "b", &["-LROOT/lib", "-lb3", "-Wl,-rpath,ROOT/lib,-rpath-link,ROOT/lib"]);
     let found = closure(&program, false).unwrap();
     let libraries = libraries(&found);
     assert_eq!(libraries["libb3.so"], b);
@@ -172,7 +182,10 @@ fn runpath_is_not_inherited_and_rpath_is() {
     let ClosureError::Missing { library, needed_by, searched } = refused else { panic!("{refused:?}") };
     assert_eq!((library.as_str(), &needed_by), ("libc3.so", &yard.path("lib/libb3.so")));
     assert!(searched.contains(&PathBuf::from("/usr/lib")) && !searched.contains(&yard.path("lib")));
-    assert!(!Command::new(&new).output().unwrap().status.success(), "the host's loader does not find it either");
+    assert!(
+        !Command::new(&new).output().unwrap().status.success(),
+        "the host's loader does not find it either"
+    );
 }
 
 #[test]
@@ -196,7 +209,8 @@ fn folders_of_the_configuration_are_searched() {
     assert!(matches!(closure(&program, false), Err(ClosureError::Missing { .. })));
     fs::create_dir(yard.path("conf.d")).unwrap();
     fs::write(yard.path("ld.so.conf"), "# comment\ninclude conf.d/*.conf\n").unwrap();
-    fs::write(yard.path("conf.d/one.conf"), format!("{} # the folder\n", yard.path("special").display())).unwrap();
+    fs::write(yard.path("conf.d/one.conf"), format!("{} # the folder\n", yard.path("special").display()))
+        .unwrap();
     fs::write(yard.path("conf.d/one.ignored"), "/nonsense\n").unwrap();
     let found = configured_closure(&program, false, &yard.path("ld.so.conf")).unwrap();
     assert_eq!(libraries(&found)["libb3.so"], library);
@@ -236,10 +250,19 @@ fn two_names_of_one_library_are_one_file() {
     symlink("libb3.so.1", yard.path("lib/libb3.so")).unwrap();
     let both = ["ROOT/lib/libb3.so", "-Wl,--no-as-needed", "-Wl,-rpath,ROOT/lib"];
     yard.library("lib/libc3.so", "c", 1, Some("b"), &["-LROOT/lib", "-l:libb3.so.1", "-Wl,-rpath,ROOT/lib"]);
-    let program = yard.compile("gcc", "app", &printing("c"), &[&["-LROOT/lib", "-lc3", "-l:libb3.so"], &both[1..]].concat());
+    let program = yard.compile(
+        "gcc",
+        "app",
+        &printing("c"),
+        &[&["-LROOT/lib", "-lc3", "-l:libb3.so"], &both[1..]].concat(),
+    );
     let found = closure(&program, false).unwrap();
     let named = |name: &str| {
-        found.entries.iter().filter(|entry| matches!(entry, ClosureEntry::File { to, .. } if to.contains(name))).count()
+        found
+            .entries
+            .iter()
+            .filter(|entry| matches!(entry, ClosureEntry::File { to, .. } if to.contains(name)))
+            .count()
     };
     assert_eq!(named("libb3"), 1, "{:?}", found.entries);
     check_prints(&found, &program, "8\n");
@@ -269,7 +292,10 @@ fn programs_of_musl_bring_its_loader() {
     let libraries = libraries(&found);
     assert_eq!(libraries.len(), 1, "{libraries:?}");
     assert!(libraries.keys().all(|name| name.starts_with("ld-musl-")));
-    assert!(!found.entries.iter().any(|entry| matches!(entry, ClosureEntry::Text { .. })), "no NSS without glibc");
+    assert!(
+        !found.entries.iter().any(|entry| matches!(entry, ClosureEntry::Text { .. })),
+        "no NSS without glibc"
+    );
     check_prints(&found, &program, "small\n");
 }
 
@@ -325,14 +351,20 @@ fn what_is_no_program_is_refused() {
     let path = folder.path().join("app");
     for text in ["", "#!/bin/sh\n", "\x7fELF"] {
         fs::write(&path, text).unwrap();
-        assert!(matches!(closure(&path, false), Err(ClosureError::Elf(ElfError::Malformed { .. }))), "{text:?}");
+        assert!(
+            matches!(closure(&path, false), Err(ClosureError::Elf(ElfError::Malformed { .. }))),
+            "{text:?}"
+        );
     }
     assert!(matches!(closure(folder.path(), false), Err(ClosureError::Elf(ElfError::Read { .. }))));
     fs::remove_file(&path).unwrap();
     assert!(matches!(closure(&path, false), Err(ClosureError::Elf(ElfError::Read { .. }))));
     let made = Command::new("mkfifo").arg(&path).status();
     if made.is_ok_and(|status| status.success()) {
-        assert!(matches!(closure(&path, false), Err(ClosureError::Elf(ElfError::Read { .. }))), "and nobody waits");
+        assert!(
+            matches!(closure(&path, false), Err(ClosureError::Elf(ElfError::Read { .. }))),
+            "and nobody waits"
+        );
     }
 }
 

@@ -9,7 +9,8 @@ use crate::workshop::{Recipe, Workshop};
 fn visible_folder() -> Option<tempfile::TempDir> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let places = ["/var/lib", "/srv"].map(PathBuf::from).into_iter().chain(home);
-    let hidden = |place: &PathBuf| ["/tmp", "/var/tmp", "/run"].iter().any(|folder| place.starts_with(folder));
+    let hidden =
+        |place: &PathBuf| ["/tmp", "/var/tmp", "/run"].iter().any(|folder| place.starts_with(folder));
     let found = places.filter(|place| !hidden(place)).find_map(|place| tempfile::tempdir_in(place).ok());
     if found.is_none() {
         carrack_testkit::skipped("files outside of the sources", "there is no folder to put them");
@@ -23,7 +24,8 @@ fn files_outside_of_the_sources_count_once_they_were_read() {
     let Some(outside) = visible_folder() else { return };
     let path = outside.path().join("data");
     fs::write(&path, "a").unwrap();
-    let script = format!("cat source {0} > /carrack/target/app; echo file {0}; echo file {0}.more", path.display());
+    let script =
+        format!("cat source {0} > /carrack/target/app; echo file {0}; echo file {0}.more", path.display());
     let recipe = Recipe::new(&script);
     let first = workshop.build(&recipe);
     assert_eq!(workshop.content(&first.images()[0], "/bin/app"), "one\na");
@@ -50,7 +52,8 @@ fn folders_count_with_everything_in_them() {
     let Some(workshop) = Workshop::new() else { return };
     let Some(outside) = visible_folder() else { return };
     fs::create_dir(outside.path().join("sub")).unwrap();
-    let recipe = Recipe::new(&format!("cp source /carrack/target/app; echo file {}", outside.path().display()));
+    let recipe =
+        Recipe::new(&format!("cp source /carrack/target/app; echo file {}", outside.path().display()));
     workshop.build(&recipe).images();
     assert_eq!(workshop.build(&recipe).runs(), 0);
     fs::write(outside.path().join("sub/file"), "").unwrap();

@@ -74,7 +74,8 @@ fn modes_and_links_are_content() {
 #[test]
 fn an_image_is_unchanged_when_its_artifact_is() {
     let Some(workshop) = Workshop::new() else { return };
-    let mut recipe = Recipe::new("head -n 1 source > /carrack/target/app; head -n 1 other > /carrack/target/tool");
+    let mut recipe =
+        Recipe::new("head -n 1 source > /carrack/target/app; head -n 1 other > /carrack/target/tool");
     recipe.script.push_str("\necho artifact tool /carrack/target/tool");
     recipe.artifacts = vec!["app", "tool"];
     workshop.project.write("other", "two\n");
@@ -96,7 +97,8 @@ fn an_image_is_unchanged_when_its_artifact_is() {
 #[test]
 fn no_cache_runs_in_an_empty_folder() {
     let Some(workshop) = Workshop::new() else { return };
-    let script = "cp source /carrack/target/app; echo x >> /carrack/target/runs; wc -l < /carrack/target/runs >&2
+    let script =
+        "cp source /carrack/target/app; echo x >> /carrack/target/runs; wc -l < /carrack/target/runs >&2
                   cat /carrack/target/runs | tr -d '\\n' >> /carrack/target/app";
     let mut recipe = Recipe::new(script);
     let first = workshop.build(&recipe);
@@ -120,7 +122,8 @@ fn a_failing_step_says_how_it_ended() {
     };
     assert_eq!((&**step, &**program, &**transcript), ("Script", "/bin/sh", "the reason\n"));
     assert_eq!(*exit, Exit::Code(7));
-    let ended = |event: &BuildEvent| matches!(event, BuildEvent::StepFinished { outcome: StepOutcome::Failed, .. });
+    let ended =
+        |event: &BuildEvent| matches!(event, BuildEvent::StepFinished { outcome: StepOutcome::Failed, .. });
     assert!(failed.events.iter().any(ended));
     // A failure is not kept.
     assert_eq!(workshop.build(&recipe).runs(), 1);
@@ -155,7 +158,9 @@ fn a_program_that_is_not_there() {
 fn sources_that_change_while_they_are_built_are_built_again() {
     let Some(workshop) = Workshop::new() else { return };
     // The script waits for a second content, which comes while it runs.
-    let recipe = Recipe::new("cp source /carrack/target/app; echo copied; while grep -q one source; do sleep 0.01; done");
+    let recipe = Recipe::new(
+        "cp source /carrack/target/app; echo copied; while grep -q one source; do sleep 0.01; done",
+    );
     let once = std::sync::Once::new();
     let outcome = workshop.build_until(&recipe, &Default::default(), |event| {
         if let BuildEvent::StepOutput { bytes, .. } = event

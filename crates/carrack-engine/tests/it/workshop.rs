@@ -96,8 +96,8 @@ impl Workshop {
         let inputs = Inputs::new(&store, cancel.clone());
         let shell = Shell::default();
         let options = Options { no_cache: recipe.no_cache };
-        let engine =
-            Engine::new(&store, &inputs, launcher(), options).with_tool("shell", std::sync::Arc::new(shell.clone()));
+        let engine = Engine::new(&store, &inputs, launcher(), options)
+            .with_tool("shell", std::sync::Arc::new(shell.clone()));
         let events = Mutex::new(Vec::new());
         let sink = |event: BuildEvent| {
             watch(&event);
@@ -112,9 +112,10 @@ impl Workshop {
         let host = self.project.path().to_owned();
         let tree = HostTree { host: host.clone(), name: String::new(), exclude: recipe.exclude.clone() };
         let sources = graph.add(Op::Tree(TreeOp { trees: vec![tree] })).unwrap();
-        let id = recipe.build_folder.clone().unwrap_or_else(|| {
-            host.file_name().unwrap().to_str().unwrap().replace('.', "_")
-        });
+        let id = recipe
+            .build_folder
+            .clone()
+            .unwrap_or_else(|| host.file_name().unwrap().to_str().unwrap().replace('.', "_"));
         let exec = ExecOp {
             name: "Script".to_owned(),
             root: ExecRoot::Host,
@@ -136,7 +137,9 @@ impl Workshop {
             let part = LayerPart::Artifact { exec, artifact: artifact.clone(), to };
             let mut layers = vec![graph.add(layer("binary", vec![part])).unwrap()];
             if number == 0 {
-                layers.extend(recipe.layers.iter().map(|parts| graph.add(layer("files", parts.clone())).unwrap()));
+                layers.extend(
+                    recipe.layers.iter().map(|parts| graph.add(layer("files", parts.clone())).unwrap()),
+                );
             }
             let tags = vec![format!("{artifact}:latest")];
             graph.add(Op::Image(ImageOp { name: artifact, tags, layers, settings: settings() })).unwrap();
@@ -153,7 +156,8 @@ impl Workshop {
 
     /// The blobs of the image's layers, lowest first.
     pub(crate) fn layers(&self, image: &BuiltImage) -> Vec<PathBuf> {
-        let manifest: serde_json::Value = serde_json::from_slice(&fs::read(self.blob(&image.manifest)).unwrap()).unwrap();
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&fs::read(self.blob(&image.manifest)).unwrap()).unwrap();
         let layers = manifest["layers"].as_array().unwrap();
         layers.iter().map(|layer| self.blob(&layer["digest"].as_str().unwrap().parse().unwrap())).collect()
     }

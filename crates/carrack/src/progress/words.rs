@@ -29,12 +29,13 @@ pub(super) fn lines(event: &BuildEvent, terminal: &Terminal) -> Vec<String> {
         BuildEvent::ImageReady { unchanged: true, .. } => Vec::new(),
         BuildEvent::ImageReady { image, digest, size, layers, new_layers, contents, .. } => {
             let layers = match layers - new_layers {
-                0 => format!("{layers} new layers"),
+                0 => contents.clone(),
                 reused => format!("{reused} of {layers} layers reused"),
             };
-            let digest = digest.to_string();
-            let short = digest.get(..19).unwrap_or(&digest);
-            let text = format!("{image:<26}  {short}  {:>8}   {contents} · {layers}", bytes(*size));
+            // docker's short form of an id.
+            let hex = digest.hex();
+            let short = hex.get(..12).unwrap_or(&hex);
+            let text = format!("{image:<26}  {short}  {:>8}   {layers}", bytes(*size));
             vec![line(terminal, "Image", &text, None)]
         }
         BuildEvent::Done { summary, elapsed } => vec![line(terminal, "Done", summary, Some(*elapsed))],
