@@ -101,12 +101,15 @@ fn no_change(stage: &Stage<'_>) -> Result<Section, String> {
         Err(why) => {
             section.notes.push(format!("No comparison with docker: {why}."));
             let [ours, cargo] = in_turns(30, [&mut carrack, &mut bare])?;
-            section.rows.extend([Row::new(carrack_name, ours), Row::new("bare `cargo build --release`", cargo)]);
+            section
+                .rows
+                .extend([Row::new(carrack_name, ours), Row::new("bare `cargo build --release`", cargo)]);
         }
         Ok(docker) => {
             let mut build = || time(&mut docker.build(stage));
             let [ours, cargo, theirs] = in_turns(30, [&mut carrack, &mut bare, &mut build])?;
-            let (ours, theirs) = (Row::new(carrack_name, ours), Row::new("`docker build`, one service", theirs));
+            let (ours, theirs) =
+                (Row::new(carrack_name, ours), Row::new("`docker build`, one service", theirs));
             let tenth = theirs.median() / 10;
             section.goals.push(Goal::at_most("a tenth of `docker build`", ours.median(), tenth));
             section.rows.extend([ours, Row::new("bare `cargo build --release`", cargo), theirs]);
@@ -165,12 +168,16 @@ fn code_change(stage: &Stage<'_>) -> Result<Section, String> {
     for workspace in [&stage.workspace, &stage.bare_workspace] {
         stage::write(&source(workspace), &original)?;
     }
-    let (ours, theirs) = (Row::new("`carrack build`", ours), Row::new("bare `cargo build --release`", theirs));
-    let mut section = Section::new("code-change", "One line changed: server/src/main.rs of examples/rustcare");
+    let (ours, theirs) =
+        (Row::new("`carrack build`", ours), Row::new("bare `cargo build --release`", theirs));
+    let mut section =
+        Section::new("code-change", "One line changed: server/src/main.rs of examples/rustcare");
     let limit = theirs.median().mul_f64(1.05) + Duration::from_millis(150);
     section.goals.push(Goal::at_most("1.05 × bare cargo + 150 ms", ours.median(), limit));
     section.rows.extend([ours, theirs]);
-    section.notes.push("Both compile the three services and have compiled everything else before.".to_owned());
+    section
+        .notes
+        .push("Both compile the three services and have compiled everything else before.".to_owned());
     Ok(section)
 }
 
@@ -187,12 +194,14 @@ fn first_build(stage: &Stage<'_>) -> Result<Section, String> {
 
 fn sandbox(stage: &Stage<'_>) -> Result<Section, String> {
     const NAME: &str = "host root with one overlay";
-    let arguments = ["run", "--quiet", "--release", "--package", "carrack-sandbox", "--example", "start_time"];
+    let arguments =
+        ["run", "--quiet", "--release", "--package", "carrack-sandbox", "--example", "start_time"];
     let mut command = cargo(stage.root, &arguments);
     let output = command.output().map_err(|error| start_failed(&command, &error))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut section = Section::new("sandbox", "Starting a command in the sandbox");
-    let started = |line: &str| line.split_once("started ")?.1.split_once(',').map(|(time, _)| time.to_owned());
+    let started =
+        |line: &str| line.split_once("started ")?.1.split_once(',').map(|(time, _)| time.to_owned());
     for name in ["plain", NAME] {
         let line = said.lines().find(|line| line.starts_with(name));
         let time = line.and_then(started).and_then(|text| page::parse_duration(&text));

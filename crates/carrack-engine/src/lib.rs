@@ -6,7 +6,26 @@
 //! A result is used again when the step's static record has the same digest and everything that the step learned while
 //! it ran is as it was, both by content. Modification times decide what is hashed again, never what is built again.
 //!
-//! Failure: an [`EngineError`]. Whatever the end, what is in the store is whole: blobs first, the index last.
+//! # Why a result can be relied on
+//!
+//! | what may go wrong | what stands against it | module |
+//! | --- | --- | --- |
+//! | an input that is in no key | learned files and variables are compared by content before a result is used | `memo` |
+//! | two checkouts with the same sources | learned files go by the paths that the command sees | `solve` |
+//! | a program that compares times misses a change | the tool is told which changes no time shows | `seen`, `outside` |
+//! | an input changes while the command runs | it runs again, or its result is not kept | `solve` |
+//! | an input changes between being hashed and being packed | the layer is planned and written again | `layer` |
+//! | the command writes into its sources | it writes into a layer above them; the user's version wins | `written` |
+//! | another build changes the build folder | one build holds it; artifacts are hashed before their bytes are used | `solve` |
+//! | the result was kept, its bytes are gone | the command runs again, once they are needed | `solve` |
+//! | a killed run | what it saw and wrote is in doubt until a run ends well | `seen`, `written` |
+//!
+//! What can't be recognised later (a learned path that is not UTF-8 or can't be read) is not kept: the command runs
+//! each time.
+//!
+//! # Failure
+//!
+//! An [`EngineError`]. Whatever the end, what is in the store is whole: blobs first, the index last.
 
 mod closure;
 mod error;

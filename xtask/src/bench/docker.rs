@@ -92,7 +92,14 @@ impl Docker {
         let bases = Folder::new("bases")?;
         for (name, files) in [
             ("runtime", &[(Path::new(BUSYBOX), "bin/sh")][..]),
-            ("builder", &[(Path::new(BUSYBOX), "bin/sh"), (Path::new(BUSYBOX), "bin/cp"), (&server, "prebuilt/rustcare-server")]),
+            (
+                "builder",
+                &[
+                    (Path::new(BUSYBOX), "bin/sh"),
+                    (Path::new(BUSYBOX), "bin/cp"),
+                    (&server, "prebuilt/rustcare-server"),
+                ],
+            ),
         ] {
             let root = bases.path().join(name);
             for (from, to) in files {

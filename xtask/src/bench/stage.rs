@@ -114,7 +114,10 @@ impl<'a> Stage<'a> {
     }
 }
 
-fn once(cell: &OnceCell<Duration>, measure: impl FnOnce() -> Result<Duration, String>) -> Result<Duration, String> {
+fn once(
+    cell: &OnceCell<Duration>,
+    measure: impl FnOnce() -> Result<Duration, String>,
+) -> Result<Duration, String> {
     match cell.get() {
         Some(known) => Ok(*known),
         None => measure().map(|time| *cell.get_or_init(|| time)),
@@ -134,8 +137,10 @@ fn clean(command: &mut Command) {
 
 /// Compiles Carrack as people install it.
 fn compile(root: &Path) -> Result<PathBuf, String> {
-    let mut command =
-        cargo(root, &["build", "--release", "--package", "carrack", "--message-format", "json-render-diagnostics"]);
+    let mut command = cargo(
+        root,
+        &["build", "--release", "--package", "carrack", "--message-format", "json-render-diagnostics"],
+    );
     let output = command
         .stderr(std::process::Stdio::inherit())
         .output()

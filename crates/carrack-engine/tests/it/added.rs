@@ -139,7 +139,8 @@ fn bad_additions_are_refused() {
 
     workshop.project.write("other", "other");
     let [one, other] = ["source", "other"].map(|name| added(workshop.path(name), "/etc/same"));
-    // A layer of one of them is known: that must not hide the contradiction.
+    // Layers of each of them are known: that must not hide the contradiction.
+    build(vec![one.clone()]).images();
     build(vec![other.clone()]).images();
     let conflict = build(vec![one.clone(), other]);
     assert!(

@@ -280,10 +280,12 @@ impl Outcome {
 
     /// All reasons that were given, those of the build and those of images.
     pub(crate) fn reasons(&self) -> Vec<&str> {
-        let reason = |event| match event {
-            &BuildEvent::Why { ref reason, .. } => Some(&**reason),
-            _ => None,
-        };
-        self.events.iter().filter_map(reason).collect()
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                BuildEvent::Why { reason, .. } => Some(reason.as_str()),
+                _ => None,
+            })
+            .collect()
     }
 }

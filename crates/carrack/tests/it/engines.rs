@@ -105,8 +105,11 @@ impl Podman {
         }
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let storage =
-            format!("[storage]\ndriver = \"overlay\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n", path("root"), path("run"));
+        let storage = format!(
+            "[storage]\ndriver = \"overlay\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n",
+            path("root"),
+            path("run")
+        );
         fs::write(folder.path().join("storage.conf"), storage).unwrap();
         // crun refuses mixed cgroup hierarchies, and the usual limits are above what a container may set for itself.
         let settings = format!(
@@ -115,9 +118,12 @@ impl Podman {
             path("tmp")
         );
         fs::write(folder.path().join("containers.conf"), settings).unwrap();
-        let env =
-            vec![("CONTAINERS_STORAGE_CONF", path("storage.conf")), ("CONTAINERS_CONF", path("containers.conf"))];
-        let program = env.iter().fold(Program::new("podman"), |program, (name, value)| program.with_env(name, value));
+        let env = vec![
+            ("CONTAINERS_STORAGE_CONF", path("storage.conf")),
+            ("CONTAINERS_CONF", path("containers.conf")),
+        ];
+        let program =
+            env.iter().fold(Program::new("podman"), |program, (name, value)| program.with_env(name, value));
         Some(Self { program, env, folder })
     }
 
@@ -171,7 +177,8 @@ fn docker_loads_the_image_and_runs_it() {
         .with_env("DOCKER_HOST", &docker.host)
         .with_env("PATH", path_with(Path::new("/usr/bin")));
     let building = rustcare.alone();
-    let ids = carrack.run(&rustcare.workspace, &["build", "--load", "-q", "--label", "team=clinic"]).expect_code(0);
+    let ids =
+        carrack.run(&rustcare.workspace, &["build", "--load", "-q", "--label", "team=clinic"]).expect_code(0);
     drop(building);
 
     let image = docker.inspect(IMAGE);
@@ -190,7 +197,19 @@ fn docker_loads_the_image_and_runs_it() {
 
     let address = format!("127.0.0.1:{}", free_port());
     let listen = format!("RUSTCARE_LISTEN={address}");
-    let run = ["run", "-d", "--name", "server", "--network", "host", "--health-interval", "1s", "-e", &listen, IMAGE];
+    let run = [
+        "run",
+        "-d",
+        "--name",
+        "server",
+        "--network",
+        "host",
+        "--health-interval",
+        "1s",
+        "-e",
+        &listen,
+        IMAGE,
+    ];
     docker.run(&run).expect_code(0);
     assert_serves(&address);
     let processes = docker.run(&["top", "server", "-o", "uid,pid,args"]).expect_code(0).stdout;
@@ -213,8 +232,16 @@ fn docker_loads_the_image_and_runs_it() {
     carrack.run(&rustcare.workspace, &["build", "--load", "-q"]).expect_code(0);
     drop(building);
     docker.run(&["run", "--rm", "--network", "host", "ops-cli", "migrate"]).expect_code(0);
-    let wrong = docker.run(&["run", "--rm", "--network", "host", "-e", &format!("RUSTCARE_SYNC_SERVER=http://{address}"),
-        "rustcare-sync", "--once"]);
+    let wrong = docker.run(&[
+        "run",
+        "--rm",
+        "--network",
+        "host",
+        "-e",
+        &format!("RUSTCARE_SYNC_SERVER=http://{address}"),
+        "rustcare-sync",
+        "--once",
+    ]);
     assert_eq!(wrong.code, Some(1), "the server was stopped: {}", wrong.stderr);
 }
 
@@ -222,7 +249,8 @@ fn docker_loads_the_image_and_runs_it() {
 fn podman_gets_the_image_when_docker_does_not_answer() {
     let Some(podman) = Podman::new("podman_gets_the_image_when_docker_does_not_answer") else { return };
     let rustcare = Rustcare::get();
-    let carrack = podman.env.iter().fold(rustcare.program(), |program, (name, value)| program.with_env(name, value));
+    let carrack =
+        podman.env.iter().fold(rustcare.program(), |program, (name, value)| program.with_env(name, value));
     let carrack = carrack.with_env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
     let building = rustcare.alone();
     let ids = carrack.run(&rustcare.workspace, &["build", "--load", "-q"]).expect_code(0);
@@ -236,7 +264,19 @@ fn podman_gets_the_image_when_docker_does_not_answer() {
     let address = format!("127.0.0.1:{}", free_port());
     let listen = format!("RUSTCARE_LISTEN={address}");
     // Without systemd there is no timer for the health check; it is run by hand.
-    let run = ["run", "-d", "--name", "server", "--network", "host", "--health-interval", "disable", "-e", &listen, IMAGE];
+    let run = [
+        "run",
+        "-d",
+        "--name",
+        "server",
+        "--network",
+        "host",
+        "--health-interval",
+        "disable",
+        "-e",
+        &listen,
+        IMAGE,
+    ];
     podman.run(&run).expect_code(0);
     assert_serves(&address);
     let user = podman.run(&["top", "server", "user"]).expect_code(0).stdout;
@@ -268,11 +308,15 @@ fn no_engine_is_told_with_everything_that_was_tried() {
 #[test]
 fn one_layout_of_three_images_is_read_by_other_tools() {
     if !has_program("skopeo") || !has_program("umoci") {
-        return skipped("one_layout_of_three_images_is_read_by_other_tools", "skopeo or umoci is not installed");
+        return skipped(
+            "one_layout_of_three_images_is_read_by_other_tools",
+            "skopeo or umoci is not installed",
+        );
     }
     let rustcare = Rustcare::get();
     let folder = tempfile::tempdir().unwrap();
-    let [layout, archive] = ["layout", "image.tar"].map(|name| folder.path().join(name).display().to_string());
+    let [layout, archive] =
+        ["layout", "image.tar"].map(|name| folder.path().join(name).display().to_string());
     let output = format!("type=oci,tar=false,dest={layout}");
     let building = rustcare.alone();
     let arguments = ["build", "-q", "-o", &output];

@@ -58,7 +58,14 @@ fn build(scene: &Scene, arguments: &[&str]) -> Finished {
 
 fn git(folder: &Path, arguments: &[&str]) {
     let mut command = Command::new("git");
-    command.args(["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main"]);
+    command.args([
+        "-c",
+        "user.name=test",
+        "-c",
+        "user.email=test@example.org",
+        "-c",
+        "init.defaultBranch=main",
+    ]);
     let output = command.args(arguments).current_dir(folder).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
@@ -172,7 +179,9 @@ fn a_patch_takes_the_place_of_a_published_package() {
     let registry = Registry::start();
     let scene = hello_from(&registry);
     let manifest = fs::read_to_string(scene.workspace().join("Cargo.toml")).unwrap();
-    scene.project.write("Cargo.toml", &format!("{manifest}\n[patch.clinic]\ngreeting = {{ path = \"patched\" }}\n"));
+    scene
+        .project
+        .write("Cargo.toml", &format!("{manifest}\n[patch.clinic]\ngreeting = {{ path = \"patched\" }}\n"));
     write_greeting(&scene.project, "patched", "hello from the patch");
     build(&scene, &[]).expect_code(0);
     assert_eq!(scene.says("hello"), "hello from the patch");
@@ -228,7 +237,8 @@ impl TlsRegistry {
             command
         };
         let subject = ["-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1"];
-        let request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "ca.pem"];
+        let request =
+            ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "ca.pem"];
         assert!(openssl(&[&request[..], &subject].concat()).status().unwrap().success());
         let accept = format!("127.0.0.1:{port}");
         let serve = ["s_server", "-WWW", "-quiet", "-cert", "ca.pem", "-key", "key.pem", "-accept", &accept];
@@ -261,7 +271,8 @@ fn a_private_certificate_is_accepted_where_cargo_accepts_it() {
     let registry = TlsRegistry::start();
     let scene = || {
         let scene = hello("version = \"1\", registry = \"clinic\"");
-        let index = format!("[registries.clinic]\nindex = \"sparse+https://127.0.0.1:{}/index/\"\n", registry.port);
+        let index =
+            format!("[registries.clinic]\nindex = \"sparse+https://127.0.0.1:{}/index/\"\n", registry.port);
         // The server knows HTTP/1.0 and one client at a time.
         let http = "[http]\nmultiplexing = false\n\n[net]\nretry = 0\n";
         fs::write(scene.cargo_home().join("config.toml"), format!("{http}\n{index}")).unwrap();

@@ -43,8 +43,7 @@ impl Registry {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let config = json!({"dl": format!("http://{address}/crates"), "auth-required": true}).to_string();
-        let shared =
-            Arc::new(Shared { config, entry, archive, state: Mutex::default() });
+        let shared = Arc::new(Shared { config, entry, archive, state: Mutex::default() });
         let server = thread::spawn({
             let shared = Arc::clone(&shared);
             move || {
@@ -118,7 +117,11 @@ impl Shared {
             None => ("404 Not Found", &b""[..]),
         };
         let mut state = self.state.lock().unwrap();
-        if token == TOKEN { state.given.push(path) } else { state.refused += 1 }
+        if token == TOKEN {
+            state.given.push(path)
+        } else {
+            state.refused += 1
+        }
         drop(state);
         let length = body.len();
         let mut stream = stream;

@@ -261,7 +261,11 @@ fn size_as_tar(folder: &Path) -> u64 {
     const BLOCK: u64 = 512;
     let size = |entry: fs::DirEntry| {
         let metadata = entry.metadata().unwrap();
-        let content = if metadata.is_dir() { size_as_tar(&entry.path()) } else { metadata.len().next_multiple_of(BLOCK) };
+        let content = if metadata.is_dir() {
+            size_as_tar(&entry.path())
+        } else {
+            metadata.len().next_multiple_of(BLOCK)
+        };
         BLOCK + content
     };
     fs::read_dir(folder).unwrap().map(|entry| size(entry.unwrap())).sum()
