@@ -201,7 +201,8 @@ impl Runner<'_> {
             if !seen.knows(&name) {
                 invalidation.appeared.insert(inside.clone());
             }
-            if seen_by_time(&host) { &mut invalidation.seen } else { &mut invalidation.unseen }.insert(inside);
+            if seen_by_time(&host) { &mut invalidation.seen } else { &mut invalidation.unseen }
+                .insert(inside);
         }
         for host in &doubts.outside {
             let inside = workbench.places.inside(host);

@@ -349,7 +349,9 @@ impl<'a> Solver<'a> {
         }
         drop(opened);
         let again = self.run(op)?;
-        if let Some((name, _)) = artifacts.iter().find(|(name, artifact)| again.artifacts.get(*name) != Some(*artifact)) {
+        if let Some((name, _)) =
+            artifacts.iter().find(|(name, artifact)| again.artifacts.get(*name) != Some(*artifact))
+        {
             return Err(EngineError::Irreproducible { step: op.name.clone(), artifact: name.clone() });
         }
         let bench = again.bench.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -424,7 +426,9 @@ impl<'a> Solver<'a> {
             // The record holds one entry a path: two that differ are the writer's to refuse.
             if !contradiction && !self.engine.options.no_cache {
                 let kept: Option<WrittenLayer> = self.read(Bucket::Step, key.as_bytes())?;
-                if let Some(written) = kept.filter(|written| self.store().blob_path(&written.digest).is_some()) {
+                if let Some(written) =
+                    kept.filter(|written| self.store().blob_path(&written.digest).is_some())
+                {
                     return Ok(LayerValue { title: op.title, written, entries, new: false });
                 }
             }

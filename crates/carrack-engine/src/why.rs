@@ -39,8 +39,10 @@ fn phrase(change: &Change) -> String {
         (None, "artifacts") => "choice of services".to_owned(),
         (None, field) => field.to_owned(),
     };
+    // A variable may hold a password, and what is said here ends up in logs.
+    let is_variable = change.field == "env";
     match &change.values {
-        Some((old, new)) if presentable(old) && presentable(new) => {
+        Some((old, new)) if !is_variable && presentable(old) && presentable(new) => {
             format!("{subject} {verb} ({old} → {new})")
         }
         _ => format!("{subject} {verb}"),
@@ -74,6 +76,8 @@ mod tests {
         assert_eq!(line(&[change("argv", None, None)]).as_deref(), Some("cargo's arguments changed"));
         assert_eq!(line(&[]), None);
         let rustc = change("rustc", None, Some(("1.94.0", "1.95.0")));
+        let variable = change("env", Some("TOKEN"), Some(("old", "new")));
+        assert_eq!(line(&[variable]).as_deref(), Some("TOKEN changed"));
         assert_eq!(line(&[rustc]).as_deref(), Some("rustc changed (1.94.0 → 1.95.0)"));
     }
 }

@@ -46,7 +46,7 @@ fn whatever_is_keyed_makes_the_step_run_again() {
     recipe = recipe.with_env("LOOSE", "2", false);
     check(&recipe, &[]);
     recipe = recipe.with_env("KEYED", "2", true);
-    check(&recipe, &["KEYED changed (1 → 2)"]);
+    check(&recipe, &["KEYED changed"]);
     recipe.identity.insert("compiler".to_owned(), "1.1".to_owned());
     check(&recipe, &["compiler changed (1.0 → 1.1)"]);
     recipe.script.push_str("\ntrue");
