@@ -1,7 +1,7 @@
 //! Solves a graph on demand: each op once, images side by side, nothing that no image needs.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,6 +11,7 @@ use carrack_base::{BuildEvent, Cancel, ContentDigest, EventSink, StepId};
 use carrack_context::ContextError;
 use carrack_graph::{
     BuildGraph, BuiltImage, ClosureOp, ExecMount, ExecOp, KeyRecord, LayerOp, NodeId, Observed, Op, Places,
+    TreeOp,
 };
 use carrack_store::{Batch, Bucket, Store};
 use serde::de::DeserializeOwned;
@@ -229,14 +230,26 @@ impl<'a> Solver<'a> {
             doubts.touched = bench.touched(&sources, began);
             doubts.touched.extend(outside.unsettled(&learned.files, began));
             outside.end(&learned.files, bench.folder())?;
-            let changed = self.inputs.sources(tree)?.digest() != sources.digest();
-            if changed || !doubts.touched.is_empty() && run < RUNS {
-                self.events.emit(BuildEvent::Warning {
-                    message: "the sources changed while they were built: building again".to_owned(),
-                    hint: None,
-                });
-                runner.anew = false;
-                continue;
+            let moved = self.moved(tree, &sources)?;
+            let in_doubt: BTreeSet<&PathBuf> = doubts.touched.iter().chain(&moved).collect();
+            if let Some(first) = in_doubt.first() {
+                let read: Vec<PathBuf> =
+                    observed.files.iter().map(|file| bench.places.on_host(file)).collect();
+                let was_read = in_doubt.iter().any(|path| read.iter().any(|file| path.starts_with(file)));
+                match (was_read, run < RUNS) {
+                    (true, true) => {
+                        self.warn("the sources changed while they were built: building again", None);
+                        runner.anew = false;
+                        continue;
+                    }
+                    (true, false) if !moved.is_empty() => break,
+                    _ => {}
+                }
+                // Nothing that the command declared: the result is good, but whose it is can't be said.
+                let message =
+                    format!("{} changed during the build: the result is used, and not kept", first.display());
+                self.warn(&message, Some("keep files that change all the time outside of the workspace"));
+                return Ok(ExecValue { artifacts, unsaid: None, bench: Mutex::new(Some(bench)) });
             }
             let record = keys::exec(op, sources.digest());
             if whole {
@@ -249,6 +262,21 @@ impl<'a> Solver<'a> {
             return Ok(ExecValue { artifacts, unsaid: None, bench: Mutex::new(Some(bench)) });
         }
         Err(EngineError::Unstable { runs: RUNS })
+    }
+
+    /// Files whose content is not the one in `sources` any more.
+    fn moved(&self, tree: &TreeOp, sources: &Sources) -> Result<BTreeSet<PathBuf>, EngineError> {
+        let now = self.inputs.sources(tree)?;
+        if now.digest() == sources.digest() {
+            return Ok(BTreeSet::new());
+        }
+        let (before, after) = (sources.listing(), now.listing());
+        let names = before.keys().chain(after.keys()).filter(|name| before.get(*name) != after.get(*name));
+        Ok(names.filter_map(|name| sources.on_host(name)).collect())
+    }
+
+    fn warn(&self, message: &str, hint: Option<&str>) {
+        self.events.emit(BuildEvent::Warning { message: message.to_owned(), hint: hint.map(str::to_owned) });
     }
 
     /// Inputs that the command read besides its declared ones, by their paths on the host, and whether these are all:

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use carrack_base::ContentDigest;
 use carrack_cargo::config::Configuration;
@@ -54,16 +56,41 @@ pub(super) fn plan(
             return Ok(Planned { plan, lock_file: kept.lock_file, anew: false });
         }
     }
+    let began = SystemTime::now();
     let made = make(desk, location, builder, request, selection)?;
     desk.inputs.forget();
     let sources = desk.inputs.sources(&lower::sources(&made.plan, &left_out(location, &made.plan)))?;
-    let kept = Kept {
-        identity: identity(desk, location, builder, &made.plan, &sources)?,
-        plan: made.plan.to_bytes().map_err(|error| Failure::bug(&error))?,
-        lock_file: made.lock_file.clone(),
-    };
-    desk.store.put(Bucket::Plan, &key, serde_json::to_vec(&kept).map_err(|error| Failure::bug(&error))?)?;
+    // A manifest that was written while cargo read them may not be the one that cargo saw: the answer counts for this
+    // build, which hashes the sources again, and for no other.
+    if !sources.iter().any(|source| counts(&source.name) && written_since(began, &sources, &source.name)) {
+        let kept = Kept {
+            identity: identity(desk, location, builder, &made.plan, &sources)?,
+            plan: made.plan.to_bytes().map_err(|error| Failure::bug(&error))?,
+            lock_file: made.lock_file.clone(),
+        };
+        let bytes = serde_json::to_vec(&kept).map_err(|error| Failure::bug(&error))?;
+        desk.store.put(Bucket::Plan, &key, bytes)?;
+    }
     Ok(made)
+}
+
+/// Whether cargo's answer depends on the content of a source.
+fn counts(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or_default();
+    matches!(file, "Cargo.toml" | "Cargo.lock" | "carrack.toml")
+        || name.ends_with(".cargo/config.toml")
+        || name.ends_with(".cargo/config")
+}
+
+/// Whether a source was written after `moment`, as far as its times tell; one that is gone was.
+fn written_since(moment: SystemTime, sources: &Sources, name: &str) -> bool {
+    let metadata = sources.on_host(name).and_then(|path| std::fs::metadata(path).ok());
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    metadata.is_none_or(|metadata| {
+        // File systems keep coarser times than clocks.
+        let changed = i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
+        changed + 20_000_000 >= i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
+    })
 }
 
 /// Everything that cargo's answer depends on, as the table in [`carrack_cargo::plan`] has it.
@@ -76,14 +103,10 @@ fn identity(
 ) -> Result<ContentDigest, Failure> {
     let mut parts: Vec<String> = Vec::new();
     for source in sources.iter() {
-        let name = source.name.rsplit('/').next().unwrap_or_default();
-        let counts = matches!(name, "Cargo.toml" | "Cargo.lock")
-            || source.name.ends_with(".cargo/config.toml")
-            || source.name.ends_with(".cargo/config");
-        if counts {
+        if counts(&source.name) {
             let digest = source.entry.digest.map(|digest| digest.to_string()).unwrap_or_default();
             parts.push(format!("{}={digest}", source.name));
-        } else if name.ends_with(".rs") {
+        } else if source.name.ends_with(".rs") {
             parts.push(source.name);
         }
     }
