@@ -159,7 +159,7 @@ fn sources_that_change_while_they_are_built_are_built_again() {
     let Some(workshop) = Workshop::new() else { return };
     // The script waits for a second content, which comes while it runs.
     let recipe = Recipe::new(
-        "echo file /carrack/src/source; cp source /carrack/target/app; echo copied; while grep -q one source; do sleep 0.01; done",
+        "cp source /carrack/target/app; echo copied; while grep -q one source; do sleep 0.01; done; echo file /carrack/src/source",
     );
     let once = std::sync::Once::new();
     let outcome = workshop.build_until(&recipe, &Default::default(), |event| {
@@ -178,7 +178,7 @@ fn sources_that_change_while_they_are_built_are_built_again() {
 fn files_that_no_step_reads_may_change_all_the_time() {
     let Some(workshop) = Workshop::new() else { return };
     let recipe =
-        Recipe::new("echo file /carrack/src/source; cp source /carrack/target/app; echo go; sleep 0.2");
+        Recipe::new("cp source /carrack/target/app; echo go; sleep 0.2; echo file /carrack/src/source");
     let outcome = workshop.build_until(&recipe, &Default::default(), |event| {
         if let BuildEvent::StepOutput { bytes, .. } = event
             && bytes.starts_with(b"go")
@@ -197,7 +197,7 @@ fn files_that_no_step_reads_may_change_all_the_time() {
 fn sources_that_change_during_every_run_are_an_error() {
     let Some(workshop) = Workshop::new() else { return };
     let recipe =
-        Recipe::new("echo file /carrack/src/source; cp source /carrack/target/app; echo go; sleep 0.2");
+        Recipe::new("cp source /carrack/target/app; echo go; sleep 0.2; echo file /carrack/src/source");
     let count = std::sync::atomic::AtomicU32::new(0);
     let outcome = workshop.build_until(&recipe, &Default::default(), |event| {
         if let BuildEvent::StepOutput { bytes, .. } = event
@@ -210,7 +210,7 @@ fn sources_that_change_during_every_run_are_an_error() {
     assert!(matches!(outcome.error(), EngineError::Unstable { runs: 3 }), "{:?}", outcome.error());
     // Nothing of it is kept under the content that was there in the end.
     let later = workshop.build(&Recipe::new(
-        "echo file /carrack/src/source; cp source /carrack/target/app; echo go; sleep 0.2",
+        "cp source /carrack/target/app; echo go; sleep 0.2; echo file /carrack/src/source",
     ));
     assert_eq!(later.runs(), 1);
     assert_eq!(workshop.content(&later.images()[0], "/bin/app"), "2\n");

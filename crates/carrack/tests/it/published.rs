@@ -10,7 +10,7 @@ use std::{fs, thread};
 use carrack_testkit::{Finished, Program, Project, ask_until_it_answers, free_port, has_program, skipped};
 
 use crate::registry::{Registry, TOKEN, greeting_package, write_greeting};
-use crate::scene::Scene;
+use crate::scene::{Scene, visible_folder};
 
 /// A program that says what `greeting` has to say.
 const MAIN: &str = "fn main() {\n    println!(\"{}\", greeting::GREETING);\n}\n";
@@ -26,16 +26,33 @@ fn hello(greeting: &str) -> Scene {
     Scene::new(project)
 }
 
-/// `hello` with its dependency in a registry, and a user who has the token.
+/// `hello` with its dependency in a registry, and a user who has the token. Its build script looks where the token is and
+/// at what it was given.
 fn hello_from(registry: &Registry) -> Scene {
+    let looks = r#"
+        fn main() {
+            for home in ["CARGO_HOME", "USERS_CARGO_HOME"].into_iter().filter_map(std::env::var_os) {
+                let file = std::path::Path::new(&home).join("credentials.toml");
+                let text = std::fs::read_to_string(file).unwrap_or_default();
+                assert!(!text.contains("token-of"), "a build script reads the token");
+            }
+            let given: String = std::env::vars().map(|(name, value)| format!("{name}={value}\n")).collect();
+            assert!(!given.contains("token-of"), "a build script is given the token");
+        }
+    "#;
     let scene = hello("version = \"1\", registry = \"clinic\"");
+    scene.project.write("build.rs", looks);
+    write_user(&scene, registry);
+    scene
+}
+
+fn write_user(scene: &Scene, registry: &Registry) {
     let configuration = format!(
         "[registry]\nglobal-credential-providers = [\"cargo:token\"]\n\n[registries.clinic]\nindex = \"{}\"\n",
         registry.index()
     );
     fs::write(scene.cargo_home().join("config.toml"), configuration).unwrap();
-    write_token(&scene);
-    scene
+    write_token(scene);
 }
 
 fn write_token(scene: &Scene) {
@@ -90,17 +107,20 @@ fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn a_private_registry_gets_the_users_token_and_nobody_else() {
     let registry = Registry::start();
-    let scene = hello_from(&registry);
-    // A build script looks where the token is and at what it was given.
-    let looks = r#"
-        fn main() {
-            let home = std::env::var("CARGO_HOME").unwrap();
-            let file = std::fs::read_to_string(format!("{home}/credentials.toml")).unwrap_or_default();
-            let given = std::env::vars().map(|(name, value)| format!("{name}={value}\n")).collect::<String>();
-            assert!(!file.contains("token-of") && !given.contains("token-of"), "a build script sees the token");
+    let mut scene = hello_from(&registry);
+    match visible_folder() {
+        // Where a build can see the user's files.
+        Some(around) => {
+            for name in ["home", "cargo"] {
+                fs::create_dir(around.path().join(name)).unwrap();
+            }
+            scene.around = around;
+            write_user(&scene, &registry);
         }
-    "#;
-    scene.project.write("build.rs", looks);
+        None => skipped("a token in a folder that builds can see", "no such folder can be written"),
+    }
+    let home = scene.cargo_home().display().to_string();
+    scene.set("USERS_CARGO_HOME", &home);
     build(&scene, &[]).expect_code(0);
     assert_eq!(scene.says("hello"), "hello from the registry");
     assert_eq!(registry.downloads(), 1);
