@@ -114,6 +114,8 @@ pub(super) fn machine() -> String {
         field(&file("/etc/os-release"), "PRETTY_NAME", '='),
         said("uname", &["-r"]).map(|release| format!("Linux {release}")),
         said("rustc", &["--version"]),
+        // Of the last five minutes: what others do here at the same time, and the measurement itself, shows in it.
+        file("/proc/loadavg").split(' ').nth(1).map(|load| format!("load {load}")),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
