@@ -87,12 +87,6 @@ pub enum EngineError {
         /// How often it was tried.
         runs: u32,
     },
-    /// The state folder lies within the sources, or the other way round.
-    #[error("{path} lies within the sources")]
-    StateInSources {
-        /// The state folder's part that is in the way.
-        path: PathBuf,
-    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

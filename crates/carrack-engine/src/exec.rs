@@ -104,7 +104,7 @@ impl Runner<'_> {
         let sources = op.mounts.iter().find_map(|mount| match mount {
             ExecMount::Scratch { source, .. } => Some(source.clone()),
             ExecMount::Folder { .. }
-            | ExecMount::File { .. }
+            | ExecMount::ReadOnly { .. }
             | ExecMount::Text { .. }
             | ExecMount::Mask { .. } => None,
         });
@@ -275,21 +275,20 @@ impl Runner<'_> {
         let mut mounts = Vec::new();
         for mount in &op.mounts {
             mounts.push(match mount {
-                ExecMount::Scratch { source, target } => {
-                    if folder.starts_with(source) {
-                        return Err(EngineError::StateInSources { path: folder.to_owned() });
-                    }
-                    Mount::Overlay {
-                        lower: vec![source.clone()],
-                        upper: folder.join("upper"),
-                        work: folder.join("work"),
-                        target: target.clone(),
-                    }
+                ExecMount::Scratch { source, target } if folder.starts_with(source) => {
+                    // An overlay's upper folder can't lie in its lower one: these sources can only be read.
+                    Mount::Bind { source: source.clone(), target: target.clone(), writable: false }
                 }
+                ExecMount::Scratch { source, target } => Mount::Overlay {
+                    lower: vec![source.clone()],
+                    upper: folder.join("upper"),
+                    work: folder.join("work"),
+                    target: target.clone(),
+                },
                 ExecMount::Folder { source, target } => {
                     Mount::Bind { source: source.clone(), target: target.clone(), writable: true }
                 }
-                ExecMount::File { source, target } => {
+                ExecMount::ReadOnly { source, target } => {
                     Mount::Bind { source: source.clone(), target: target.clone(), writable: false }
                 }
                 ExecMount::Text { target, text } => {
@@ -359,10 +358,10 @@ impl Workbench {
 /// Where the folders lie that are mounted for a command, whichever build folder it uses.
 pub(crate) fn mounted(op: &ExecOp) -> Places {
     let pairs = op.mounts.iter().filter_map(|mount| match mount {
-        ExecMount::Scratch { source, target } | ExecMount::Folder { source, target } => {
-            Some((target.clone(), source.clone()))
-        }
-        ExecMount::File { .. } | ExecMount::Text { .. } | ExecMount::Mask { .. } => None,
+        ExecMount::Scratch { source, target }
+        | ExecMount::Folder { source, target }
+        | ExecMount::ReadOnly { source, target } => Some((target.clone(), source.clone())),
+        ExecMount::Text { .. } | ExecMount::Mask { .. } => None,
     });
     Places { pairs: pairs.collect() }
 }

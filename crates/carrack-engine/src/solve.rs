@@ -294,7 +294,7 @@ impl<'a> Solver<'a> {
         let folders = op.mounts.iter().filter_map(|mount| match mount {
             ExecMount::Folder { source, .. } => Some(source.clone()),
             ExecMount::Scratch { .. }
-            | ExecMount::File { .. }
+            | ExecMount::ReadOnly { .. }
             | ExecMount::Text { .. }
             | ExecMount::Mask { .. } => None,
         });

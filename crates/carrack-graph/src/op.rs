@@ -110,9 +110,9 @@ pub enum ExecMount {
         /// Where the command sees it.
         target: PathBuf,
     },
-    /// A file of the host that the command may only read.
-    File {
-        /// File of the host.
+    /// A file or folder of the host that the command may only read.
+    ReadOnly {
+        /// What the host has.
         source: PathBuf,
         /// Where the command sees it.
         target: PathBuf,

@@ -180,8 +180,7 @@ impl Failure {
             Self::Engine(EngineError::NoArtifact { .. } | EngineError::Unstable { .. }) => code::BUILD_FAILED,
             Self::Engine(
                 EngineError::NoSuchFile { .. } | EngineError::NotUtf8 { .. } | EngineError::Layer(_),
-            )
-            | Self::Engine(EngineError::StateInSources { .. }) => code::USAGE,
+            ) => code::USAGE,
             Self::Engine(EngineError::Cancelled { signal }) | Self::Cancelled { signal } => {
                 code::SIGNAL + u8::try_from(*signal).unwrap_or(0)
             }
@@ -542,10 +541,6 @@ fn engine(error: &EngineError) -> Words {
         EngineError::NoSuchFile { path, name } => {
             Words::new(format!("cannot add `{name}` to an image: {} is not there", path.display()))
                 .hint("mend the key `files`; `from` starts at the folder of the file that names it")
-        }
-        EngineError::StateInSources { path } => {
-            Words::new(format!("Carrack's state folder {} lies within the sources", path.display()))
-                .hint("choose another with --home or CARRACK_HOME")
         }
         EngineError::Cancelled { signal } => Words::new(format!("stopped by signal {signal}")),
         EngineError::Store(error) => store(error),

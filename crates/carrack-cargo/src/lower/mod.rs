@@ -44,6 +44,8 @@ pub struct Surroundings {
     pub identity: BTreeMap<String, String>,
     /// Name of the build folder in the store.
     pub build_folder: String,
+    /// Carrack's state folder.
+    pub state: PathBuf,
     /// Carrack's own CARGO_HOME.
     pub cargo_home: PathBuf,
     /// Cargo's configuration in the user's CARGO_HOME.
@@ -119,13 +121,23 @@ pub fn lower(plan: &CargoPlan, around: &Surroundings) -> Result<BuildGraph, Lowe
 }
 
 fn exec(plan: &CargoPlan, around: &Surroundings, sources: NodeId) -> ExecOp {
-    let mut mounts = vec![
-        ExecMount::Scratch { source: plan.source_root.clone(), target: PathBuf::from(plan::SOURCE) },
+    let source_root = (plan.source_root.clone(), PathBuf::from(plan::SOURCE));
+    let mut mounts = Vec::new();
+    // What is written into the sources is kept beside the build folder, which can't lie among them.
+    let (source, target) = if around.state.starts_with(&plan.source_root) {
+        let (source, target) = source_root;
+        mounts.push(ExecMount::ReadOnly { source, target });
+        (plan.root.clone(), inside(plan, &plan.root))
+    } else {
+        source_root
+    };
+    mounts.extend([
+        ExecMount::Scratch { source, target },
         ExecMount::Folder { source: around.cargo_home.clone(), target: PathBuf::from(plan::CARGO_HOME) },
-    ];
+    ]);
     mounts.extend(around.cargo_configs.iter().filter_map(|source| {
         let target = Path::new(plan::CARGO_HOME).join(source.file_name()?);
-        Some(ExecMount::File { source: source.clone(), target })
+        Some(ExecMount::ReadOnly { source: source.clone(), target })
     }));
     let masks = around.credentials.iter().cloned();
     mounts.extend(masks.map(|target| ExecMount::Mask { target }));

@@ -65,8 +65,8 @@ impl Outside {
         Ok(outside)
     }
 
-    /// The deepest folder that holds the workspace, everything outside of it, and each folder with a `.cargo` on the
-    /// way up. What is in CARGO_HOME has a place of its own.
+    /// The deepest folder that holds the workspace, the git repository that it is in, everything outside of it, and
+    /// each folder with a `.cargo` on the way up. What is in CARGO_HOME has a place of its own.
     pub(super) fn source_root(&self, location: &Location) -> PathBuf {
         let configs = location.cargo_configs.iter().filter_map(|config| config.parent()).map(|folder| {
             if folder.file_name().is_some_and(|name| name == ".cargo") {
@@ -80,8 +80,11 @@ impl Outside {
         let configs = configs.zip(in_cargo_home).filter(|(_, in_home)| !in_home).map(|(folder, _)| folder);
         let manifests = self.manifests.iter().filter_map(|manifest| manifest.parent());
         let folders = self.packages.iter().chain(&self.vendored).map(PathBuf::as_path);
+        // A repository may hold more than the workspace, and its sources may say `../proto`.
+        let mut repositories = location.root.ancestors().filter(|folder| folder.join(".git").exists());
+        let repository = repositories.next().filter(|folder| !location.cargo_home.starts_with(folder));
         let mut root = location.root.as_path();
-        for folder in configs.chain(manifests).chain(folders) {
+        for folder in configs.chain(manifests).chain(folders).chain(repository) {
             if folder.starts_with(&location.cargo_home) {
                 continue;
             }

@@ -16,6 +16,7 @@ fn around() -> Surroundings {
         env: BTreeMap::new(),
         identity: BTreeMap::from([("rustc".to_owned(), "1.95.0".to_owned())]),
         build_folder: "folder".to_owned(),
+        state: PathBuf::from("/state"),
         cargo_home: PathBuf::from("/state/cargo"),
         cargo_configs: Vec::new(),
         lock_file: None,

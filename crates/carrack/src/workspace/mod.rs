@@ -141,6 +141,7 @@ fn surroundings(
         identity,
         // Where the workspace is inside of the sandbox gets into programs, and cargo does not notice that it changed.
         build_folder: id(&format!("{}\0{}\0{linker}", location.root.display(), plan.source_root.display())),
+        state: real(desk.store.root()),
         cargo_home: cargo_home(desk.store, location)?,
         cargo_configs: configs_at_home(location),
         lock_file,
@@ -224,6 +225,11 @@ fn credentials(caller: &Caller, location: &Location) -> Vec<PathBuf> {
     let in_home = IN_HOME.iter().map(|name| home.join(name));
     let of_cargo = ["credentials.toml", "credentials"].map(|name| location.cargo_home.join(name));
     in_home.chain(of_cargo).collect()
+}
+
+/// Without symbolic links, as the workspace's path is.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// A short, stable name for a folder of the store.

@@ -341,6 +341,31 @@ fn packages_outside_of_the_workspace() {
 }
 
 #[test]
+fn neighbours_in_the_repository() {
+    let project = Project::new();
+    project.write("rust/Cargo.toml", &manifest(""));
+    project.write("rust/Cargo.lock", "version = 4\n\n[[package]]\nname = \"app\"\nversion = \"0.1.0\"\n");
+    project.write("rust/src/main.rs", &prints("include_str!(\"../../proto/text.txt\")"));
+    project.write("proto/text.txt", "first");
+    project.write(".git/HEAD", "ref: refs/heads/main\n");
+    let mut scene = Scene::within(project, "rust");
+    let step = |scene: &Scene, what, expected, says| check(scene, what, &[], expected, says);
+    step(&scene, "first build", Compiled("app"), "first");
+    scene.project.write("proto/text.txt", "second");
+    step(&scene, "a neighbour edited", Compiled("app"), "second");
+    scene.project.write_old("proto/text.txt", "third", long_ago());
+    step(&scene, "an old neighbour", Compiled("app"), "third");
+    step(&scene, "nothing", Nothing, "third");
+    // A CI job may only keep folders of the repository.
+    for state in ["state", "rust/state"] {
+        let state = scene.project.path().join(state);
+        scene.set("CARRACK_HOME", &state.to_string_lossy());
+        step(&scene, "state in the repository", Compiled("app"), "third");
+        step(&scene, "nothing", Nothing, "third");
+    }
+}
+
+#[test]
 fn included_files() {
     let Some(elsewhere) = visible_folder() else {
         return skipped("a file elsewhere", "no folder outside of /tmp can be written to");
