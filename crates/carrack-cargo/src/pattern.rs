@@ -2,9 +2,25 @@
 
 /// Whether `text` as a whole matches `pattern`. A `[` without its `]` stands for itself.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let text: Vec<char> = text.chars().collect();
-    matches_from(&pattern, &text)
+    // Every variable is matched against every rule whenever nothing has changed: no allocation here.
+    let mut after = pattern.chars();
+    let Some(first) = after.next() else { return text.is_empty() };
+    let rest = after.as_str();
+    let mut following = text.chars();
+    let head = following.next();
+    let tail = following.as_str();
+    match first {
+        '*' => matches(rest, text) || (head.is_some() && matches(pattern, tail)),
+        '?' => head.is_some() && matches(rest, tail),
+        '[' => match (rest.char_indices().skip(1).find(|(_, character)| *character == ']'), head) {
+            (Some((end, _)), Some(character)) => {
+                in_class(&rest[..end], character) && matches(&rest[end + 1..], tail)
+            }
+            (Some(_), None) => false,
+            (None, _) => head == Some('[') && matches(rest, tail),
+        },
+        literal => head == Some(literal) && matches(rest, tail),
+    }
 }
 
 /// Whether `text` holds a character that makes it a pattern.
@@ -12,27 +28,12 @@ pub(crate) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
-fn matches_from(pattern: &[char], text: &[char]) -> bool {
-    let Some((&first, rest)) = pattern.split_first() else { return text.is_empty() };
-    match first {
-        '*' => (0..=text.len()).any(|skipped| matches_from(rest, &text[skipped..])),
-        '?' => !text.is_empty() && matches_from(rest, &text[1..]),
-        '[' => match (rest.iter().skip(1).position(|&character| character == ']'), text.split_first()) {
-            (Some(end), Some((&character, text))) => {
-                in_class(&rest[..=end], character) && matches_from(&rest[end + 2..], text)
-            }
-            (Some(_), None) => false,
-            (None, _) => text.first() == Some(&'[') && matches_from(rest, &text[1..]),
-        },
-        literal => text.first() == Some(&literal) && matches_from(rest, &text[1..]),
-    }
-}
-
 /// `class` is what stands between the brackets.
-fn in_class(class: &[char], character: char) -> bool {
-    let (negated, class) = match class {
+fn in_class(class: &str, character: char) -> bool {
+    let class: Vec<char> = class.chars().collect();
+    let (negated, class) = match &class[..] {
         ['!' | '^', class @ ..] if !class.is_empty() => (true, class),
-        _ => (false, class),
+        class => (false, class),
     };
     let mut found = false;
     let mut at = 0;

@@ -33,7 +33,8 @@ pub(super) struct Planned {
 #[derive(Serialize, Deserialize)]
 struct Kept {
     identity: ContentDigest,
-    plan: Vec<u8>,
+    /// [`CargoPlan::to_bytes`], which is text.
+    plan: String,
     lock_file: Option<String>,
 }
 
@@ -49,7 +50,7 @@ pub(super) fn plan(
     let key = format!("plan {}", id(&asked)).into_bytes();
     let kept = desk.store.get(Bucket::Plan, &key)?;
     if let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok())
-        && let Ok(plan) = CargoPlan::from_bytes(&kept.plan)
+        && let Ok(plan) = CargoPlan::from_bytes(kept.plan.as_bytes())
     {
         let sources = desk.inputs.sources(&lower::sources(&plan, &left_out(location, &plan)))?;
         if identity(desk, location, builder, &plan, &sources)? == kept.identity {
@@ -65,13 +66,17 @@ pub(super) fn plan(
     if !sources.iter().any(|source| counts(&source.name) && written_since(began, &sources, &source.name)) {
         let kept = Kept {
             identity: identity(desk, location, builder, &made.plan, &sources)?,
-            plan: made.plan.to_bytes().map_err(|error| Failure::bug(&error))?,
+            plan: text(made.plan.to_bytes().map_err(|error| Failure::bug(&error))?)?,
             lock_file: made.lock_file.clone(),
         };
         let bytes = serde_json::to_vec(&kept).map_err(|error| Failure::bug(&error))?;
         desk.store.put(Bucket::Plan, &key, bytes)?;
     }
     Ok(made)
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, Failure> {
+    String::from_utf8(bytes).map_err(|error| Failure::bug(&error))
 }
 
 /// Whether cargo's answer depends on the content of a source.
