@@ -23,6 +23,20 @@ pub enum Class {
     Declared,
 }
 
+/// What cargo sets for every rustc or build script.
+const SET_BY_CARGO: &[&str] = &[
+    "CARGO",
+    "CARGO_MANIFEST_*",
+    "CARGO_PKG_*",
+    "CARGO_CRATE_NAME",
+    "CARGO_BIN_NAME",
+    "CARGO_BIN_EXE_*",
+    "CARGO_PRIMARY_PACKAGE",
+    "CARGO_CFG_*",
+    "CARGO_FEATURE_*",
+    "OUT_DIR",
+];
+
 /// Names (`*` stands for any characters) and what happens to them; the first match decides.
 pub const RULES: &[(Class, &[&str])] = &[
     (
@@ -129,17 +143,7 @@ pub const RULES: &[(Class, &[&str])] = &[
             "TEMP",
             "DIRENV_*",
             "CARRACK_*",
-            // Cargo sets these for what it runs; a caller that has them was itself run by cargo.
-            "CARGO",
-            "CARGO_MANIFEST_*",
-            "CARGO_PKG_*",
-            "CARGO_CRATE_NAME",
-            "CARGO_BIN_NAME",
-            "CARGO_BIN_EXE_*",
-            "CARGO_PRIMARY_PACKAGE",
-            "CARGO_CFG_*",
-            "CARGO_FEATURE_*",
-            "OUT_DIR",
+            // Set by cargo and rustup as well, but not for rustc.
             "OPT_LEVEL",
             "PROFILE",
             "DEBUG",
@@ -147,6 +151,8 @@ pub const RULES: &[(Class, &[&str])] = &[
             "NUM_JOBS",
         ],
     ),
+    // A caller that has these was itself run by cargo.
+    (Class::Noise, SET_BY_CARGO),
     (
         Class::Passed,
         &[
@@ -245,19 +251,7 @@ pub fn classify(name: &str) -> Class {
 
 /// Whether cargo sets `name` for every rustc or build script, so that the caller's value never matters to them.
 pub fn is_set_by_cargo(name: &str) -> bool {
-    const PATTERNS: [&str; 10] = [
-        "CARGO",
-        "CARGO_MANIFEST_*",
-        "CARGO_PKG_*",
-        "CARGO_CRATE_NAME",
-        "CARGO_BIN_NAME",
-        "CARGO_BIN_EXE_*",
-        "CARGO_PRIMARY_PACKAGE",
-        "CARGO_CFG_*",
-        "CARGO_FEATURE_*",
-        "OUT_DIR",
-    ];
-    PATTERNS.iter().any(|pattern| pattern::matches(pattern, name))
+    SET_BY_CARGO.iter().any(|pattern| pattern::matches(pattern, name))
 }
 
 #[cfg(test)]
