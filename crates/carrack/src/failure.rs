@@ -388,14 +388,17 @@ fn init(error: &InitError) -> Words {
         InitError::NotDebian { .. } => {
             words.hint("set `builder` to a Debian image, as in \"rust:1.95-slim-bookworm\"")
         }
-        InitError::NoOfficialImage { .. } => {
-            words.hint("set `builder` to an image that has this toolchain, or name a release in rust-toolchain.toml")
-        }
+        InitError::NoOfficialImage { .. } => words.hint(
+            "set `builder` to an image that has this toolchain, or name a release in rust-toolchain.toml",
+        ),
         InitError::OlderBase { release, builder, builder_release, .. } => words
-            .note(format!("{builder} compiles against the libc of {builder_release}, which {release} is older than"))
+            .note(format!(
+                "{builder} compiles against the libc of {builder_release}, which {release} is older than"
+            ))
             .hint(format!("set `base` to an image of {builder_release}, or `builder` to one of {release}")),
-        InitError::User { .. } => words
-            .hint("mend `user` or `owner` in the configuration; numbers are always possible, as in \"1000:1000\""),
+        InitError::User { .. } => words.hint(
+            "mend `user` or `owner` in the configuration; numbers are always possible, as in \"1000:1000\"",
+        ),
         InitError::Path { .. } => words.hint("rename it: letters, digits and `_-./+@,=~` are possible"),
         InitError::Template(_) => words.hint("report this with the configuration"),
     }

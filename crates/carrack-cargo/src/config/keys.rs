@@ -146,12 +146,7 @@ pub const KEYS: &[Key] = &[
     key("entrypoint", Shape::Command, Level::Package, "Replaces the binary as what is started."),
     key("cmd", Shape::Command, Level::Package, "Arguments that the service gets if none are given."),
     key("ports", Shape::Ports, Level::Both, "Ports that the service listens on."),
-    key(
-        "packages",
-        Shape::Packages,
-        Level::Both,
-        "Debian packages, for builders and bases that are images.",
-    ),
+    key("packages", Shape::Packages, Level::Both, "Debian packages, for builders and bases that are images."),
     key("labels", Shape::TextMap, Level::Both, "Labels of the image."),
     key("volumes", Shape::PathList, Level::Both, "Folders that outlive the container."),
     key("healthcheck", Shape::Healthcheck, Level::Both, "How to ask whether the service is healthy."),
@@ -185,7 +180,12 @@ pub const FILE_KEYS: &[Key] = &[
 /// Every key of a `packages` table.
 pub const PACKAGES_KEYS: &[Key] = &[
     key("build", Shape::TextList, Level::Both, "What compiling needs besides what the lock file gives away."),
-    key("run", Shape::TextList, Level::Both, "What the service needs besides the libraries that it is linked to."),
+    key(
+        "run",
+        Shape::TextList,
+        Level::Both,
+        "What the service needs besides the libraries that it is linked to.",
+    ),
 ];
 
 /// Every key of a `healthcheck` table.

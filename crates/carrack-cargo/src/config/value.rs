@@ -292,12 +292,7 @@ impl Reader<'_> {
         Ok(AddedFile { from, to, mode, owner: text(&mut values, "owner") })
     }
 
-    fn packages(
-        &self,
-        key: &Key,
-        table: &dyn TableLike,
-        place: Range<usize>,
-    ) -> Result<Value, ConfigError> {
+    fn packages(&self, key: &Key, table: &dyn TableLike, place: Range<usize>) -> Result<Value, ConfigError> {
         let mut values = self.inner_table(PACKAGES_KEYS, table, place.clone())?;
         let mut names = |name| match values.remove(name) {
             Some(Value::Texts(names)) => names,

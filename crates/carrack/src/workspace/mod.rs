@@ -53,7 +53,10 @@ pub(crate) struct Desk<'a> {
 /// The plan of the workspace around `path` as it is configured, and what the files for Docker depend on besides.
 ///
 /// Errors: as those of [`prepare`].
-pub(crate) fn plan_for_docker(desk: &Desk<'_>, path: &Path) -> Result<(CargoPlan, init::Surroundings), Failure> {
+pub(crate) fn plan_for_docker(
+    desk: &Desk<'_>,
+    path: &Path,
+) -> Result<(CargoPlan, init::Surroundings), Failure> {
     let location = locate(path, &desk.caller.cargo_home())?;
     let builder = toolchain::find(desk.caller, &location.root, desk.store, desk.inputs)?;
     let request = Request {

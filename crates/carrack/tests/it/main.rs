@@ -6,6 +6,7 @@ mod commands;
 mod determinism;
 mod engines;
 mod freshness;
+mod init;
 mod interruption;
 mod outputs;
 mod published;
