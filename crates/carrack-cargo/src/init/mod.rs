@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
+use crate::cargo_config;
 use crate::lower::UserError;
 use crate::plan::CargoPlan;
 
@@ -231,7 +232,8 @@ impl Layout {
         if !plan.has_lock_file {
             return Err(InitError::NoLockFile { workspace: plan.root.clone() });
         }
-        let config_folders = around.cargo_configs.iter().filter_map(|config| config.parent());
+        let configs = around.cargo_configs.iter().filter(|config| cargo_config::concerns_compiling(config));
+        let config_folders = configs.filter_map(|config| config.parent());
         let outside: BTreeSet<&Path> = plan
             .outside_packages
             .iter()

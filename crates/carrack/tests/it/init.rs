@@ -231,6 +231,12 @@ fn a_context_above_the_workspace_sends_only_what_cargo_reads() {
     stage.run(&["init", "service"]).expect_code(0);
     let ignored = read(&stage, "service/Dockerfile.dockerignore");
     assert!(ignored.contains("\n*\n!service\n!shared/lib\n"), "{ignored}");
+    // What cargo reads besides counts, unless it is only about its commands.
+    project.write(".cargo/config.toml", "[alias]\nb = \"build\"\n");
+    stage.run(&["init", "--check", "service"]).expect_code(0);
+    project.write(".cargo/config.toml", "[build]\nrustflags = [\"--cfg=clinic\"]\n");
+    let checked = stage.run(&["init", "--check", "service"]).expect_code(1);
+    assert!(checked.stdout.contains("\n+!.cargo\n"), "{}", checked.stdout);
     let compose = read(&stage, "service/compose.yaml");
     assert!(compose.contains("context: ..\n      dockerfile: service/Dockerfile\n"), "{compose}");
     assert!(read(&stage, "service/Dockerfile").contains("WORKDIR /src/service\n"));
