@@ -1,8 +1,12 @@
 //! `carrack init`: what it writes, what it never overwrites, and what it finds out of date.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use carrack_testkit::Project;
+use toml_edit::{DocumentMut, Item};
 
 use crate::stage::Stage;
 
@@ -280,4 +284,96 @@ fn what_can_not_be_right_is_refused() {
     let refused = stage.run(&["init"]).expect_code(2);
     assert!(refused.stderr.contains("cargo generate-lockfile"), "{}", refused.stderr);
     assert!(!stage.file("Cargo.lock").exists() && !stage.file("Dockerfile").exists());
+}
+
+/// The Dockerfile's `manifests` stage on manifests that people wrote: those of every package in cargo's cache.
+#[test]
+fn reduced_manifests_say_the_same_about_dependencies() {
+    let stage = Stage::app();
+    let dockerfile = stage.run(&["init", "--stdout", "--only", "dockerfile"]).expect_code(0).stdout;
+    let (_, program) = dockerfile.split_once("find . -name Cargo.toml -exec awk -v kept=' ' '").unwrap();
+    let (program, _) = program.split_once("' {} +;").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let reduced = folder.path().join("Cargo.toml");
+    // As docker hands it to the shell: in one line.
+    let program =
+        program.replace("\\\n", "").replace("\"/src/\" FILENAME", &format!("\"{}\"", reduced.display()));
+
+    let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo_home =
+        cargo_home.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cargo"));
+    let entries = |folder: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let packages =
+        entries(&cargo_home.join("registry/src")).into_iter().flat_map(|registry| entries(&registry));
+    let mut seen = 0;
+    for original in packages.map(|package| package.join("Cargo.toml.orig")).filter(|path| path.is_file()) {
+        let awk = Command::new("awk").args(["-v", "kept= ", &program]).arg(&original).status().unwrap();
+        assert!(awk.success(), "{}", original.display());
+        let [before, after] = [&original, &reduced].map(|path| {
+            let text = fs::read_to_string(path).unwrap();
+            let document = text.parse::<DocumentMut>();
+            about_dependencies(
+                &document.unwrap_or_else(|error| panic!("{}: {error}\n{text}", original.display())),
+            )
+        });
+        assert_eq!(before, after, "{}", original.display());
+        seen += 1;
+    }
+    assert!(seen > 100, "{seen} manifests");
+}
+
+/// What a manifest says about dependencies, in one spelling.
+fn about_dependencies(manifest: &DocumentMut) -> BTreeMap<String, String> {
+    const TABLES: [&str; 6] = ["features", "profile", "patch", "replace", "cargo-features", "target"];
+    const OF_PACKAGE: [&str; 4] = ["name", "edition", "links", "resolver"];
+    let mut said = BTreeMap::new();
+    for (key, item) in manifest.as_table() {
+        let of_package = (key == "package").then_some(&OF_PACKAGE[..]);
+        let of_library = (key == "lib").then_some(&["proc-macro", "proc_macro"][..]);
+        if let (Some(names), Some(table)) = (of_package.or(of_library), item.as_table_like()) {
+            let values = names.iter().filter_map(|name| Some((*name, table.get(name)?)));
+            said.extend(values.map(|(name, item)| (format!("{key}.{name}"), spelled(item, false))));
+        } else if TABLES.contains(&key) || key.ends_with("dependencies") {
+            said.insert(key.to_owned(), spelled(item, true));
+        } else if let (true, Some(table)) = (key == "workspace", item.as_table_like()) {
+            let kept = table.iter().filter(|(name, _)| !["lints", "metadata", "package"].contains(name));
+            said.extend(kept.map(|(name, item)| (format!("{key}.{name}"), spelled(item, true))));
+        }
+    }
+    said.retain(|_, text| text != "{}");
+    said
+}
+
+/// A value without its layout, and without the version that a path makes pointless.
+fn spelled(item: &Item, drop_versions: bool) -> String {
+    match (item.as_table_like(), item.as_array()) {
+        (Some(table), _) => {
+            let pointless = |name: &str| drop_versions && name == "version" && table.contains_key("path");
+            let entries = table.iter().filter(|(name, _)| !pointless(name));
+            let entries: BTreeMap<&str, String> =
+                entries.map(|(name, item)| (name, spelled(item, drop_versions))).collect();
+            format!("{entries:?}")
+        }
+        (None, Some(array)) => {
+            let values = array.iter().map(|value| spelled(&Item::Value(value.clone()), drop_versions));
+            format!("{:?}", values.collect::<Vec<_>>())
+        }
+        (None, None) => match (item.as_str(), item.as_array_of_tables()) {
+            (Some(text), _) => text.to_owned(),
+            (None, Some(tables)) => format!("{} tables", tables.len()),
+            (None, None) => item.to_string().trim().split('#').next().unwrap_or_default().trim().to_owned(),
+        },
+    }
+}
+
+/// What is committed beside the example is what would be written today.
+#[test]
+fn the_examples_files_are_true() {
+    let stage = Stage::new(Project::new());
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rustcare");
+    let checked = stage.run(&["init", "--check", example.to_str().unwrap()]).expect_code(0);
+    assert!(checked.stderr.contains("4 files fit"), "{}", checked.stderr);
 }
