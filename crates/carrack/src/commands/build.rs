@@ -98,13 +98,14 @@ impl Announced<'_> {
             let members = plan.members.len();
             let locked = plan.locked_packages;
             self.view.emit(BuildEvent::Planned {
+                kind: "Workspace".to_owned(),
                 what: format!(
                     "{name} · {members} {} · {locked} locked {}",
                     plural(members, "member"),
                     plural(locked, "package")
                 ),
                 builder: self.prepared.builder.clone(),
-                base: "closure".to_owned(),
+                base: Some("closure".to_owned()),
             });
         });
     }
@@ -210,7 +211,8 @@ impl Loaded {
                 .tags
                 .iter()
                 .map(|tag| tag.parse().map_err(|source| Failure::Reference { text: tag.clone(), source }));
-            Ok((blobs::image(store, &image.manifest)?, names.collect::<Result<_, Failure>>()?))
+            let manifest = image.manifest.as_ref().expect("the embedded engine knows its manifests");
+            Ok((blobs::image(store, manifest)?, names.collect::<Result<_, Failure>>()?))
         };
         Ok(Self { images: built.iter().map(read).collect::<Result<_, Failure>>()? })
     }
