@@ -77,7 +77,11 @@ impl Live {
                 let lines = words::lines(event, &name, &self.terminal);
                 if held.is_some() || !lines.is_empty() {
                     self.lines.suspend(|| {
-                        write(&held.unwrap_or_default());
+                        let held = held.unwrap_or_default();
+                        write(&held);
+                        if held.last().is_some_and(|last| *last != b'\n') {
+                            write(b"\n");
+                        }
                         lines.iter().for_each(|line| write(format!("{line}\n").as_bytes()));
                     });
                 }

@@ -70,13 +70,14 @@ impl View {
     pub(crate) fn finish(&self, failed: bool) {
         match self {
             Self::Live(live) => live.finish(),
+            Self::Plain(plain) => plain.close(),
             Self::Quiet(held) if failed => {
                 let held = held.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 let of_failed =
                     |(step, _): &&(StepId, Vec<u8>)| held.failed.is_empty() || held.failed.contains(step);
                 held.output.iter().filter(of_failed).for_each(|(_, bytes)| write(bytes));
             }
-            Self::Plain(_) | Self::Rawjson(_) | Self::Quiet(_) => {}
+            Self::Rawjson(_) | Self::Quiet(_) => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 use carrack_base::{BuildEvent, StepId};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{words, write};
@@ -13,18 +14,35 @@ pub(crate) struct Plain {
     terminal: Terminal,
     names: words::Names,
     last: Mutex<(Option<StepId>, Instant)>,
+    /// Whether what was printed last has no line end.
+    open: AtomicBool,
 }
 
 impl Plain {
     pub(super) fn new(terminal: &Terminal) -> Self {
         let last = Mutex::new((None, Instant::now()));
-        Self { terminal: terminal.clone(), names: words::Names::default(), last }
+        Self {
+            terminal: terminal.clone(),
+            names: words::Names::default(),
+            last,
+            open: AtomicBool::new(false),
+        }
+    }
+
+    /// Ends a line that a step has left open.
+    pub(super) fn close(&self) {
+        if self.open.swap(false, Ordering::Relaxed) {
+            write(b"\n");
+        }
     }
 
     pub(super) fn emit(&self, event: &BuildEvent) {
         let name = self.names.of(event);
         match event {
-            BuildEvent::StepOutput { bytes, .. } => write(bytes),
+            BuildEvent::StepOutput { bytes, .. } => {
+                write(bytes);
+                self.open.store(bytes.last().is_some_and(|last| *last != b'\n'), Ordering::Relaxed);
+            }
             // Its output says more.
             BuildEvent::StepProgress { total: 0, .. } => {}
             BuildEvent::StepProgress { step, done, total, current } => {
@@ -38,6 +56,7 @@ impl Plain {
             }
             event => {
                 for line in words::lines(event, &name, &self.terminal) {
+                    self.close();
                     write(format!("{line}\n").as_bytes());
                 }
             }

@@ -1,34 +1,46 @@
+//! `carrack build`: what is built, by which engine, and what is told about the images.
+//!
+//! What `-f` names is a Dockerfile; else PATH is in a Cargo workspace; else there is a Dockerfile in PATH.
+
+mod docker;
+mod embedded;
+
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use carrack_base::{BuildEvent, Cancel, EventSink};
-use carrack_cargo::lower::TOOL;
-use carrack_engine::{Engine, Inputs, Options};
-use carrack_graph::{Backend, BuiltImage};
-use carrack_oci::{
-    Destination as Sink, EngineKind, EngineProgram, Image, NamedImage, Reference, docker_tar, oci_layout,
-    oci_tar, rootfs_dir, rootfs_tar,
-};
-use carrack_sandbox::Launcher;
-use carrack_store::Store;
+use carrack_cargo::config::Configuration;
+use carrack_cargo::locate::{LocateError, Location, locate};
+use carrack_graph::BuiltImage;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::Build;
-use crate::blobs::{self, Blobs};
 use crate::caller::Caller;
+use crate::engine::EngineName;
 use crate::failure::Failure;
-use crate::output::{Destination, Output, OutputKind};
 use crate::progress::{Progress, View};
 use crate::terminal::Terminal;
-use crate::workspace::{self, Desk, Prepared};
 
-/// How long an engine may take to answer at all.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Everything that a build takes from around it.
+#[derive(Clone, Copy)]
+struct Site<'a> {
+    arguments: &'a Build,
+    caller: &'a Caller,
+    state: &'a Path,
+    terminal: &'a Terminal,
+    cancel: &'a Cancel,
+    view: &'a View,
+}
 
-/// Builds a workspace's images and takes them where they are wanted.
+/// What is built.
+enum Subject {
+    Dockerfile(PathBuf),
+    Workspace(Location),
+}
+
+/// Builds images and takes them where they are wanted.
 pub(crate) fn run(
     arguments: &Build,
     caller: &Caller,
@@ -39,43 +51,22 @@ pub(crate) fn run(
 ) -> Result<ExitCode, Failure> {
     let progress = if arguments.quiet { Progress::Quiet } else { arguments.progress };
     let view = View::new(progress, terminal);
-    let built = build(arguments, caller, state, terminal, cancel, start, &view);
+    let site = Site { arguments, caller, state, terminal, cancel, view: &view };
+    let built = build(&site, start);
     view.finish(built.is_err());
     built.map(|()| ExitCode::SUCCESS)
 }
 
-fn build(
-    arguments: &Build,
-    caller: &Caller,
-    state: &Path,
-    terminal: &Terminal,
-    cancel: &Cancel,
-    start: Instant,
-    events: &View,
-) -> Result<(), Failure> {
-    let store = Store::open(state)?;
-    let _lease = store.lease(cancel)?;
-    let inputs = Inputs::new(&store, cancel.clone());
-    let launcher = Launcher::this_program();
-    let desk = Desk { caller, store: &store, inputs: &inputs, launcher: &launcher, terminal, cancel };
-    let prepared = workspace::prepare(&desk, arguments)?;
-    refuse_many_for_one(arguments, &prepared)?;
-    let tool = Arc::new(prepared.tool.clone());
-    let options = Options { no_cache: arguments.no_cache };
-    let engine = Engine::new(&store, &inputs, launcher.clone(), options).with_tool(TOOL, tool);
-    let announced = Announced { view: events, prepared: &prepared, done: std::sync::OnceLock::new() };
-    if prepared.planned_anew {
-        announced.announce();
-    }
-    let images = engine.build(&prepared.graph, &announced, cancel)?;
-    deliver(&store, &images, &arguments.outputs)?;
-    if arguments.load {
-        load(caller, &store, &images)?;
-    }
+fn build(site: &Site<'_>, start: Instant) -> Result<(), Failure> {
+    let Site { arguments, terminal, view, .. } = *site;
+    let (images, in_store) = match subject(arguments, site.caller)? {
+        Subject::Dockerfile(file) => (docker::dockerfile(site, &file)?, false),
+        Subject::Workspace(location) => embedded::workspace(site, location)?,
+    };
     report(arguments, &images)?;
-    events.emit(BuildEvent::Done { summary: summary(&images), elapsed: start.elapsed() });
-    if terminal.is_terminal() && !arguments.load && images.iter().any(|image| !image.unchanged) {
-        events.hint(&format!(
+    view.emit(BuildEvent::Done { summary: summary(&images), elapsed: start.elapsed() });
+    if terminal.is_terminal() && in_store && !arguments.load && images.iter().any(|image| !image.unchanged) {
+        view.hint(&format!(
             "Try one with `carrack run {}`, hand them to Docker with `carrack build --load`",
             images[0].name
         ));
@@ -83,143 +74,45 @@ fn build(
     Ok(())
 }
 
-/// Says what is built before anything else is said, and nothing at all while nothing has to be done.
-struct Announced<'a> {
-    view: &'a View,
-    prepared: &'a Prepared,
-    done: std::sync::OnceLock<()>,
-}
-
-impl Announced<'_> {
-    fn announce(&self) {
-        self.done.get_or_init(|| {
-            let plan = &self.prepared.plan;
-            let name = plan.root.file_name().unwrap_or_default().to_string_lossy();
-            let members = plan.members.len();
-            let locked = plan.locked_packages;
-            self.view.emit(BuildEvent::Planned {
-                kind: "Workspace".to_owned(),
-                what: format!(
-                    "{name} · {members} {} · {locked} locked {}",
-                    plural(members, "member"),
-                    plural(locked, "package")
-                ),
-                builder: self.prepared.builder.clone(),
-                base: Some("closure".to_owned()),
-            });
-        });
+/// What `arguments` ask to build.
+///
+/// Errors: there is nothing that could be built.
+fn subject(arguments: &Build, caller: &Caller) -> Result<Subject, Failure> {
+    if let Some(file) = &arguments.file {
+        return Ok(Subject::Dockerfile(file.clone()));
     }
-}
-
-impl EventSink for Announced<'_> {
-    fn emit(&self, event: BuildEvent) {
-        if !matches!(event, BuildEvent::ImageReady { unchanged: true, .. }) {
-            self.announce();
-        }
-        self.view.emit(event);
+    if docker::is_url(&arguments.path) {
+        return Ok(Subject::Dockerfile(PathBuf::from("Dockerfile")));
     }
-}
-
-/// Root file systems are one image's; refuses others before anything is built.
-fn refuse_many_for_one(arguments: &Build, prepared: &Prepared) -> Result<(), Failure> {
-    let services = &prepared.plan.services;
-    let single = arguments.outputs.iter().any(|output| output.kind == OutputKind::Tar);
-    if single && services.len() > 1 {
-        let services = services.iter().map(|service| service.binary.clone()).collect();
-        return Err(Failure::OneNameForMany { option: "--output type=tar", services });
-    }
-    Ok(())
-}
-
-fn deliver(store: &Store, images: &[BuiltImage], outputs: &[Output]) -> Result<(), Failure> {
-    if outputs.is_empty() {
-        return Ok(());
-    }
-    let loaded = Loaded::read(store, images)?;
-    let named = loaded.named();
-    let blobs = Blobs(store);
-    for output in outputs {
-        let mut stdout = std::io::stdout().lock();
-        let (to, sink) = match &output.to {
-            Destination::Path(path) => (path.clone(), Sink::File(path)),
-            Destination::Stdout => ("standard output".into(), Sink::Stream(&mut stdout)),
-        };
-        let carrier = |source| Failure::Carrier { to: to.clone(), source };
-        let rootfs = |source| Failure::Rootfs { to: to.clone(), source };
-        match output.kind {
-            OutputKind::OciTar => oci_tar(sink, &named, &blobs).map_err(carrier)?,
-            OutputKind::Docker => docker_tar(sink, &named, &blobs).map_err(carrier)?,
-            OutputKind::OciFolder => oci_layout(&to, &named, &blobs).map_err(carrier)?,
-            OutputKind::Tar => rootfs_tar(sink, named[0].image, &blobs).map_err(rootfs)?,
-            OutputKind::Local => {
-                let ownership = super::ownership();
-                for (image, built) in named.iter().zip(images) {
-                    // One service's files go right there, several services' into a folder each.
-                    let folder = if images.len() == 1 { to.clone() } else { to.join(&built.name) };
-                    if let Some(above) = folder.parent() {
-                        std::fs::create_dir_all(above).map_err(|source| Failure::Io {
-                            action: "create",
-                            path: above.to_owned(),
-                            source,
-                        })?;
-                    }
-                    rootfs_dir(&folder, image.image, &blobs, ownership)
-                        .map_err(|source| Failure::Rootfs { to: folder.clone(), source })?;
-                }
+    match locate(&arguments.path, &caller.cargo_home()) {
+        Ok(location) => Ok(Subject::Workspace(location)),
+        Err(error @ LocateError::NoManifest { .. }) => {
+            let first = |names: &[&str]| {
+                names.iter().map(|name| arguments.path.join(name)).find(|file| file.is_file())
+            };
+            if let Some(file) = first(&["Dockerfile"]) {
+                return Ok(Subject::Dockerfile(file));
+            }
+            match first(&["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"]) {
+                Some(file) => Err(Failure::NothingButCompose { file }),
+                None => Err(error.into()),
             }
         }
+        Err(error) => Err(error.into()),
     }
-    Ok(())
 }
 
-/// Hands the images to the first engine that answers.
-fn load(caller: &Caller, store: &Store, images: &[BuiltImage]) -> Result<(), Failure> {
-    let mut tried = Vec::new();
-    for (kind, name) in [(EngineKind::Docker, "docker"), (EngineKind::Podman, "podman")] {
-        let Some(program) = caller.program(name) else {
-            tried.push(format!("{name}: not installed"));
-            continue;
-        };
-        let engine = EngineProgram { kind, program, environment: Vec::new() };
-        match carrack_oci::probe(&engine, PATIENCE) {
-            Err(error) => tried.push(format!("{name}: {}", one_line(&error))),
-            Ok(_) => {
-                let loaded = Loaded::read(store, images)?;
-                carrack_oci::load(&engine, &loaded.named(), &Blobs(store))?;
-                return Ok(());
-            }
-        }
-    }
-    Err(Failure::NoEngine { tried })
+/// The engine that a configuration names.
+fn configured(engine: Option<&str>) -> Result<Option<EngineName>, Failure> {
+    // The configuration was checked when it was read.
+    engine.map(|name| name.parse().map_err(|what| Failure::Bug { what })).transpose()
 }
 
-fn one_line(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
-/// Images with their names, read back from the store.
-struct Loaded {
-    images: Vec<(Image, Vec<Reference>)>,
-}
-
-impl Loaded {
-    fn read(store: &Store, built: &[BuiltImage]) -> Result<Self, Failure> {
-        let read = |image: &BuiltImage| {
-            let names = image
-                .tags
-                .iter()
-                .map(|tag| tag.parse().map_err(|source| Failure::Reference { text: tag.clone(), source }));
-            let manifest = image.manifest.as_ref().expect("the embedded engine knows its manifests");
-            Ok((blobs::image(store, manifest)?, names.collect::<Result<_, Failure>>()?))
-        };
-        Ok(Self { images: built.iter().map(read).collect::<Result<_, Failure>>()? })
-    }
-
-    fn named(&self) -> Vec<NamedImage<'_>> {
-        self.images.iter().map(|(image, names)| NamedImage { image, names }).collect()
-    }
+/// The engine of the workspace around `path`, if there is one and it names one.
+fn engine_around(path: &Path, caller: &Caller) -> Result<Option<EngineName>, Failure> {
+    let Ok(location) = locate(path, &caller.cargo_home()) else { return Ok(None) };
+    let configuration = Configuration::load(&location.root, &[]).map_err(Failure::Configuration)?;
+    configured(configuration.workspace.engine.as_deref())
 }
 
 /// `-q`, `--iidfile`, `--metadata-file`.
@@ -235,13 +128,19 @@ fn report(arguments: &Build, images: &[BuiltImage]) -> Result<(), Failure> {
     }
     if let Some(path) = &arguments.metadata_file {
         let described = |image: &BuiltImage| {
-            json!({
+            let mut described = json!({
                 "image.name": image.tags.join(","),
                 "containerimage.digest": image.manifest,
                 "containerimage.config.digest": image.config,
                 "carrack.size": image.size,
                 "carrack.unchanged": image.unchanged,
-            })
+            });
+            // What the engine does not tell is left out.
+            described
+                .as_object_mut()
+                .into_iter()
+                .for_each(|fields| fields.retain(|_, value| !value.is_null()));
+            described
         };
         let value = match images {
             [image] => described(image),
@@ -267,6 +166,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 fn summary(images: &[BuiltImage]) -> String {
     let unchanged = images.iter().filter(|image| image.unchanged).count();
     match (images.len() - unchanged, unchanged) {
+        (0, 0) => "files written".to_owned(),
         (0, unchanged) => format!("{unchanged} {} unchanged", plural(unchanged, "image")),
         (built, 0) => format!("{built} {} built", plural(built, "image")),
         (built, unchanged) => format!("{built} {} built, {unchanged} unchanged", plural(built, "image")),

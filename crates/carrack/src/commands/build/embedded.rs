@@ -1,0 +1,205 @@
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use carrack_base::{BuildEvent, EventSink};
+use carrack_cargo::locate::Location;
+use carrack_cargo::lower::TOOL;
+use carrack_cargo::plan::CargoPlan;
+use carrack_engine::{Engine, Inputs, Options};
+use carrack_graph::{Backend, BuiltImage};
+use carrack_oci::{
+    Destination as Sink, EngineKind, EngineProgram, Image, NamedImage, Reference, docker_tar, oci_layout,
+    oci_tar, rootfs_dir, rootfs_tar,
+};
+use carrack_sandbox::Launcher;
+use carrack_store::Store;
+
+use super::{Site, docker, plural};
+use crate::arguments::Build;
+use crate::blobs::{self, Blobs};
+use crate::caller::Caller;
+use crate::engine::EngineName;
+use crate::failure::Failure;
+use crate::output::{Destination, Output, OutputKind};
+use crate::progress::View;
+use crate::workspace::{self, Desk, Prepared};
+
+/// How long an engine may take to answer at all.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Builds a workspace's images with the engine that the caller, or the workspace's configuration, names; says whether they
+/// are in Carrack's own store.
+pub(super) fn workspace(site: &Site<'_>, location: Location) -> Result<(Vec<BuiltImage>, bool), Failure> {
+    let Site { arguments, caller, terminal, cancel, view, .. } = *site;
+    let store = Store::open(site.state)?;
+    let _lease = store.lease(cancel)?;
+    let inputs = Inputs::new(&store, cancel.clone());
+    let launcher = Launcher::this_program();
+    let desk = Desk { caller, store: &store, inputs: &inputs, launcher: &launcher, terminal, cancel };
+    let planned = workspace::plan(&desk, arguments, location)?;
+    let engine = match &arguments.engine {
+        Some(engine) => engine.clone(),
+        None => super::configured(planned.plan.workspace.engine.as_deref())?.unwrap_or(EngineName::Embedded),
+    };
+    if engine != EngineName::Embedded {
+        return Ok((docker::workspace(site, &planned.plan, &engine)?, false));
+    }
+    if let Some(option) = arguments.docker.given() {
+        let hint = "add `--engine docker`, or leave the option out";
+        return Err(Failure::NoMeaning { option, here: "for the embedded engine", hint });
+    }
+    let prepared = workspace::prepare(&desk, arguments, planned)?;
+    refuse_many_for_one(arguments, &prepared)?;
+    let tool = Arc::new(prepared.tool.clone());
+    let options = Options { no_cache: arguments.no_cache };
+    let engine = Engine::new(&store, &inputs, launcher.clone(), options).with_tool(TOOL, tool);
+    let announced = Announced { view, prepared: &prepared, done: OnceLock::new() };
+    if prepared.planned_anew {
+        announced.announce();
+    }
+    let images = engine.build(&prepared.graph, &announced, cancel)?;
+    deliver(&store, &images, &arguments.outputs)?;
+    if arguments.load {
+        load(caller, &store, &images)?;
+    }
+    Ok((images, true))
+}
+
+/// Says what is built before anything else is said, and nothing at all while nothing has to be done.
+struct Announced<'a> {
+    view: &'a View,
+    prepared: &'a Prepared,
+    done: OnceLock<()>,
+}
+
+impl Announced<'_> {
+    fn announce(&self) {
+        self.done.get_or_init(|| {
+            self.view.emit(BuildEvent::Planned {
+                kind: "Workspace".to_owned(),
+                what: what(&self.prepared.plan),
+                builder: self.prepared.builder.clone(),
+                base: Some("closure".to_owned()),
+            });
+        });
+    }
+}
+
+impl EventSink for Announced<'_> {
+    fn emit(&self, event: BuildEvent) {
+        if !matches!(event, BuildEvent::ImageReady { unchanged: true, .. }) {
+            self.announce();
+        }
+        self.view.emit(event);
+    }
+}
+
+/// `rustcare · 7 members · 131 locked packages`.
+pub(super) fn what(plan: &CargoPlan) -> String {
+    let name = plan.root.file_name().unwrap_or_default().to_string_lossy();
+    let (members, locked) = (plan.members.len(), plan.locked_packages);
+    let packages = plural(locked, "package");
+    format!("{name} · {members} {} · {locked} locked {packages}", plural(members, "member"))
+}
+
+/// Root file systems are one image's; refuses others before anything is built.
+fn refuse_many_for_one(arguments: &Build, prepared: &Prepared) -> Result<(), Failure> {
+    let services = &prepared.plan.services;
+    let single = arguments.outputs.iter().any(|output| output.kind == OutputKind::Tar);
+    if single && services.len() > 1 {
+        let services = services.iter().map(|service| service.binary.clone()).collect();
+        return Err(Failure::OneNameForMany { option: "--output type=tar", services });
+    }
+    Ok(())
+}
+
+fn deliver(store: &Store, images: &[BuiltImage], outputs: &[Output]) -> Result<(), Failure> {
+    if outputs.is_empty() {
+        return Ok(());
+    }
+    let loaded = Loaded::read(store, images)?;
+    let named = loaded.named();
+    let blobs = Blobs(store);
+    for output in outputs {
+        let mut stdout = std::io::stdout().lock();
+        let (to, sink) = match &output.to {
+            Destination::Path(path) => (path.clone(), Sink::File(path)),
+            Destination::Stdout => ("standard output".into(), Sink::Stream(&mut stdout)),
+        };
+        let carrier = |source| Failure::Carrier { to: to.clone(), source };
+        let rootfs = |source| Failure::Rootfs { to: to.clone(), source };
+        match output.kind {
+            OutputKind::OciTar => oci_tar(sink, &named, &blobs).map_err(carrier)?,
+            OutputKind::Docker => docker_tar(sink, &named, &blobs).map_err(carrier)?,
+            OutputKind::OciFolder => oci_layout(&to, &named, &blobs).map_err(carrier)?,
+            OutputKind::Tar => rootfs_tar(sink, named[0].image, &blobs).map_err(rootfs)?,
+            OutputKind::Local => {
+                let ownership = crate::commands::ownership();
+                for (image, built) in named.iter().zip(images) {
+                    // One service's files go right there, several services' into a folder each.
+                    let folder = if images.len() == 1 { to.clone() } else { to.join(&built.name) };
+                    if let Some(above) = folder.parent() {
+                        std::fs::create_dir_all(above).map_err(|source| Failure::Io {
+                            action: "create",
+                            path: above.to_owned(),
+                            source,
+                        })?;
+                    }
+                    rootfs_dir(&folder, image.image, &blobs, ownership)
+                        .map_err(|source| Failure::Rootfs { to: folder.clone(), source })?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Hands the images to the first engine that answers.
+fn load(caller: &Caller, store: &Store, images: &[BuiltImage]) -> Result<(), Failure> {
+    let mut tried = Vec::new();
+    for (kind, name) in [(EngineKind::Docker, "docker"), (EngineKind::Podman, "podman")] {
+        let Some(program) = caller.program(name) else {
+            tried.push(format!("{name}: not installed"));
+            continue;
+        };
+        let engine = EngineProgram { kind, program, environment: Vec::new() };
+        match carrack_oci::probe(&engine, PATIENCE) {
+            Err(error) => tried.push(format!("{name}: {}", one_line(&error))),
+            Ok(_) => {
+                let loaded = Loaded::read(store, images)?;
+                carrack_oci::load(&engine, &loaded.named(), &Blobs(store))?;
+                return Ok(());
+            }
+        }
+    }
+    Err(Failure::NoEngine { tried })
+}
+
+fn one_line(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Images with their names, read back from the store.
+struct Loaded {
+    images: Vec<(Image, Vec<Reference>)>,
+}
+
+impl Loaded {
+    fn read(store: &Store, built: &[BuiltImage]) -> Result<Self, Failure> {
+        let read = |image: &BuiltImage| {
+            let names = image
+                .tags
+                .iter()
+                .map(|tag| tag.parse().map_err(|source| Failure::Reference { text: tag.clone(), source }));
+            let manifest = image.manifest.as_ref().expect("the embedded engine knows its manifests");
+            Ok((blobs::image(store, manifest)?, names.collect::<Result<_, Failure>>()?))
+        };
+        Ok(Self { images: built.iter().map(read).collect::<Result<_, Failure>>()? })
+    }
+
+    fn named(&self) -> Vec<NamedImage<'_>> {
+        self.images.iter().map(|(image, names)| NamedImage { image, names }).collect()
+    }
+}
