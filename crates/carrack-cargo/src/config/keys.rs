@@ -70,6 +70,8 @@ pub enum Shape {
     Count,
     /// A signal's name or number.
     Signal,
+    /// `embedded`, `docker`, `buildkit` or `buildkit=ADDRESS`.
+    Engine,
 }
 
 const fn key(name: &'static str, shape: Shape, level: Level, doc: &'static str) -> Key {
@@ -101,6 +103,12 @@ pub const KEYS: &[Key] = &[
         Shape::Text,
         Level::Workspace,
         "What compiles: `host`, or an image such as `rust:1.95-slim-bookworm`.",
+    ),
+    key(
+        "engine",
+        Shape::Engine,
+        Level::Workspace,
+        "What builds: `embedded`, `docker`, `buildkit` or `buildkit=ADDRESS`. Default: `embedded`.",
     ),
     key(
         "base",
@@ -223,6 +231,7 @@ impl Shape {
             Self::Duration => "a duration, as in \"30s\" or \"1m30s\"",
             Self::Count => "a number from 1 up",
             Self::Signal => "a signal, as in \"SIGINT\"",
+            Self::Engine => "an engine, as in \"docker\" or \"buildkit=tcp://builder:1234\"",
         }
     }
 }
