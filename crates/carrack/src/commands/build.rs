@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use carrack_base::{BuildEvent, Cancel, EventSink};
+use carrack_cargo::locate::locate;
 use carrack_cargo::lower::TOOL;
+use carrack_cargo::plan::Selection;
 use carrack_engine::{Engine, Inputs, Options};
 use carrack_graph::{Backend, BuiltImage};
 use carrack_oci::{
@@ -23,7 +25,7 @@ use crate::failure::Failure;
 use crate::output::{Destination, Output, OutputKind};
 use crate::progress::{Progress, View};
 use crate::terminal::Terminal;
-use crate::workspace::{self, Desk, Prepared};
+use crate::workspace::{self, Desk, Names, Order, Prepared};
 
 /// How long an engine may take to answer at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,16 +60,12 @@ fn build(
     let inputs = Inputs::new(&store, cancel.clone());
     let launcher = Launcher::this_program();
     let desk = Desk { caller, store: &store, inputs: &inputs, launcher: &launcher, terminal, cancel };
-    let prepared = workspace::prepare(&desk, arguments)?;
+    let order = order(arguments);
+    let location = locate(&arguments.path, &caller.cargo_home())?;
+    let planned = workspace::plan(&desk, &order, location)?;
+    let prepared = workspace::prepare(&desk, &order, planned)?;
     refuse_many_for_one(arguments, &prepared)?;
-    let tool = Arc::new(prepared.tool.clone());
-    let options = Options { no_cache: arguments.no_cache };
-    let engine = Engine::new(&store, &inputs, launcher.clone(), options).with_tool(TOOL, tool);
-    let announced = Announced { view: events, prepared: &prepared, done: std::sync::OnceLock::new() };
-    if prepared.planned_anew {
-        announced.announce();
-    }
-    let images = engine.build(&prepared.graph, &announced, cancel)?;
+    let images = make(&desk, &prepared, arguments.no_cache, events)?;
     deliver(&store, &images, &arguments.outputs)?;
     if arguments.load {
         load(caller, &store, &images)?;
@@ -81,6 +79,40 @@ fn build(
         ));
     }
     Ok(())
+}
+
+fn order(arguments: &Build) -> Order {
+    Order {
+        selection: Selection {
+            packages: arguments.packages.clone(),
+            binaries: arguments.binaries.clone(),
+            workspace: false,
+        },
+        platform: arguments.platform.clone(),
+        profile: arguments.profile.clone(),
+        features: arguments.features.clone(),
+        no_default_features: arguments.no_default_features,
+        locked: arguments.locked,
+        offline: arguments.offline,
+        names: Names::Configured { tags: arguments.tags.clone() },
+        labels: arguments.labels.iter().cloned().collect(),
+    }
+}
+
+/// Makes the images of what is prepared with the embedded engine; they are in the store afterwards.
+pub(super) fn make(
+    desk: &Desk<'_>,
+    prepared: &Prepared,
+    no_cache: bool,
+    view: &View,
+) -> Result<Vec<BuiltImage>, Failure> {
+    let tool = Arc::new(prepared.tool.clone());
+    let engine = Engine::new(desk.store, desk.inputs, desk.launcher.clone(), Options { no_cache });
+    let announced = Announced { view, prepared, done: std::sync::OnceLock::new() };
+    if prepared.planned_anew {
+        announced.announce();
+    }
+    Ok(engine.with_tool(TOOL, tool).build(&prepared.graph, &announced, desk.cancel)?)
 }
 
 /// Says what is built before anything else is said, and nothing at all while nothing has to be done.
@@ -172,7 +204,7 @@ fn deliver(store: &Store, images: &[BuiltImage], outputs: &[Output]) -> Result<(
 }
 
 /// Hands the images to the first engine that answers.
-fn load(caller: &Caller, store: &Store, images: &[BuiltImage]) -> Result<(), Failure> {
+pub(super) fn load(caller: &Caller, store: &Store, images: &[BuiltImage]) -> Result<(), Failure> {
     let mut tried = Vec::new();
     for (kind, name) in [(EngineKind::Docker, "docker"), (EngineKind::Podman, "podman")] {
         let Some(program) = caller.program(name) else {
@@ -262,7 +294,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// `1 image rebuilt, 2 unchanged`.
-fn summary(images: &[BuiltImage]) -> String {
+pub(super) fn summary(images: &[BuiltImage]) -> String {
     let unchanged = images.iter().filter(|image| image.unchanged).count();
     match (images.len() - unchanged, unchanged) {
         (0, unchanged) => format!("{unchanged} {} unchanged", plural(unchanged, "image")),
