@@ -59,8 +59,8 @@ impl<'a> Reader<'a> {
         Span { source: self.source.clone(), range: self.at..self.at + length }
     }
 
-    fn error(&self, length: usize, message: &str) -> ComposeError {
-        ComposeError::Syntax { span: self.span(length), message: message.to_owned() }
+    fn error(&self, length: usize, message: &'static str) -> ComposeError {
+        ComposeError::Line { span: self.span(length), message }
     }
 
     fn read(mut self, found: &mut Variables) -> Result<(), ComposeError> {

@@ -29,13 +29,21 @@ pub enum ComposeError {
         /// The file.
         path: PathBuf,
     },
-    /// A file is no YAML, or a variables file is none.
+    /// A file is no YAML.
     #[error("read {}: {message}", span.source.path.display())]
     Syntax {
         /// The place.
         span: Span,
         /// The parser's words.
         message: String,
+    },
+    /// A line of a file of variables is none.
+    #[error("read {}: {message}", span.source.path.display())]
+    Line {
+        /// The place.
+        span: Span,
+        /// What is wrong.
+        message: &'static str,
     },
     /// A place in a file says what makes no sense there.
     #[error("{}: {what}", span.source.path.display())]

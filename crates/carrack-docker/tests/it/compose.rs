@@ -268,13 +268,16 @@ fn normalised(config: &Value) -> Value {
 /// `compose.yaml:3: `mark`: words`.
 fn error(error: &ComposeError, root: &Path) -> String {
     let place = match error {
-        ComposeError::Syntax { span, .. } | ComposeError::Invalid { span, .. } => Some(span),
+        ComposeError::Syntax { span, .. }
+        | ComposeError::Line { span, .. }
+        | ComposeError::Invalid { span, .. } => Some(span),
         ComposeError::Read { named_at, .. } => named_at.as_ref(),
         _ => None,
     };
     let words = match error {
         ComposeError::Invalid { what, .. } => what.to_string(),
         ComposeError::Syntax { message, .. } => message.clone(),
+        ComposeError::Line { message, .. } => (*message).to_owned(),
         error => error.to_string(),
     };
     let place = place.map_or(String::new(), |span| {
