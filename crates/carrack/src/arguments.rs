@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Build(Box<Build>),
     /// Write Dockerfile, .dockerignore, compose.yaml, Makefile and CI workflow, or see whether they still fit.
     Init(Init),
+    /// Build the images of a compose file's services.
+    Compose(Box<Compose>),
     /// Run an image in the sandbox, without Docker.
     Run(Run),
     /// List the images of Carrack's own store.
@@ -56,7 +58,15 @@ pub(crate) enum Command {
 impl Command {
     /// Whether everything on standard error is to be JSON.
     pub(crate) fn speaks_json(&self) -> bool {
-        matches!(self, Self::Build(build) if build.progress == Progress::Rawjson && !build.quiet)
+        let (progress, quiet) = match self {
+            Self::Build(build) => (build.progress, build.quiet),
+            Self::Compose(compose) => {
+                let ComposeCommand::Build(build) = &compose.command;
+                (build.progress, build.quiet)
+            }
+            _ => return false,
+        };
+        progress == Progress::Rawjson && !quiet
     }
 }
 
@@ -264,6 +274,70 @@ pub(crate) enum InitFile {
     Makefile,
     /// .github/workflows/images.yaml.
     Workflow,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Compose {
+    /// A compose file (repeatable, a later one over the earlier) [default: compose.yaml here or above].
+    #[arg(short, long = "file", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Make the services of a profile active (repeatable).
+    #[arg(long = "profile", value_name = "NAME")]
+    pub(crate) profiles: Vec<String>,
+    /// Read variables from this file instead of .env (repeatable).
+    #[arg(long = "env-file", value_name = "FILE")]
+    pub(crate) env_files: Vec<PathBuf>,
+    /// Name the project.
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) project_name: Option<String>,
+    /// Where relative paths start [default: the first file's folder].
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) project_directory: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: ComposeCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ComposeCommand {
+    /// Build the services that have a `build` section.
+    Build(ComposeBuild),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  carrack compose build                       every service with a build section\n  \
+    carrack compose build web worker            these two; one compilation if they are of one workspace\n  \
+    carrack compose -f compose.yaml -f ci.yaml --profile tools build --load"
+)]
+pub(crate) struct ComposeBuild {
+    /// Services; all active ones with a `build` section if none is named.
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Set a build argument, for services with a Dockerfile of their own (repeatable).
+    #[arg(long = "build-arg", value_name = "KEY[=VALUE]")]
+    pub(crate) build_arguments: Vec<String>,
+    /// Use nothing that an earlier build left.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Ask registries for newer base images.
+    #[arg(long)]
+    pub(crate) pull: bool,
+    /// Also build the services that these depend on.
+    #[arg(long)]
+    pub(crate) with_dependencies: bool,
+    /// What builds: embedded, docker, buildkit or buildkit=ADDRESS [default: for each service what it needs].
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) engine: Option<EngineName>,
+    /// Load the images into Docker or Podman, whichever answers.
+    #[arg(long)]
+    pub(crate) load: bool,
+    /// How progress is shown.
+    #[arg(long, value_enum, default_value_t, hide_default_value = true)]
+    pub(crate) progress: Progress,
+    /// Print the images' ids only.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Args)]

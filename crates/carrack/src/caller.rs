@@ -35,6 +35,11 @@ impl Caller {
         self.variable("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from)
     }
 
+    /// Where the caller is.
+    pub(crate) fn folder(&self) -> std::io::Result<PathBuf> {
+        std::env::current_dir()
+    }
+
     /// Cargo's home as cargo would find it.
     pub(crate) fn cargo_home(&self) -> PathBuf {
         self.variable("CARGO_HOME").map_or_else(|| self.home().join(".cargo"), PathBuf::from)

@@ -16,6 +16,7 @@ use carrack_cargo::missing::{Diagnosis, diagnose};
 use carrack_cargo::plan::PlanError;
 use carrack_cargo::toolchain::{ChosenBy, ToolchainError};
 use carrack_context::ContextError;
+use carrack_docker::compose::ComposeError;
 use carrack_engine::EngineError;
 use carrack_oci::{CarrierError, EngineError as LoadError, ImageError, ReferenceError, RootfsError};
 use carrack_sandbox::{Exit, SandboxError};
@@ -24,6 +25,8 @@ use serde_json::json;
 
 use crate::snippet;
 use crate::terminal::Terminal;
+
+mod compose;
 
 /// Exit codes. They are documented and stable.
 pub(crate) mod code {
@@ -56,6 +59,17 @@ pub(crate) enum Failure {
     /// `carrack init` would overwrite what a person wrote.
     NotOurs {
         files: Vec<PathBuf>,
+    },
+    Compose(ComposeError),
+    /// A compose file's service that nothing here can build.
+    Service {
+        service: String,
+        span: Span,
+        why: ServiceProblem,
+    },
+    /// Services that only Docker can build, each with the reason.
+    ServicesNeedDocker {
+        services: Vec<(String, String)>,
     },
     NotYet {
         key: &'static str,
@@ -135,6 +149,21 @@ pub(crate) enum Failure {
     Bug {
         what: String,
     },
+}
+
+/// Why a compose file's service can't be built.
+#[derive(Debug)]
+pub(crate) enum ServiceProblem {
+    /// Its context is not there.
+    NoContext { folder: PathBuf },
+    /// The Dockerfile that it names is not there.
+    NoDockerfile { path: PathBuf },
+    /// It has no Dockerfile, and its context is in no workspace.
+    NothingToBuild { dockerfile: PathBuf },
+    /// No binary of the workspace has one of its names.
+    NoBinary { workspace: PathBuf, tried: Vec<String>, nearest: Option<String>, known: Vec<String> },
+    /// Its platform is no platform.
+    Platform { text: String },
 }
 
 /// One error as it is shown.
@@ -223,6 +252,8 @@ impl Failure {
             | Self::Lower(_)
             | Self::Init(_)
             | Self::NotOurs { .. }
+            | Self::Compose(_)
+            | Self::Service { .. }
             | Self::NotYet { .. }
             | Self::NothingButCompose { .. }
             | Self::NeedsDocker { .. }
@@ -248,6 +279,7 @@ impl Failure {
             | Self::Carrier { .. }
             | Self::Rootfs { .. }
             | Self::Image(_)
+            | Self::ServicesNeedDocker { .. }
             | Self::Io { .. } => code::MACHINE,
             Self::Load(_) | Self::NoEngine { .. } => code::ENGINE,
         }
@@ -305,6 +337,9 @@ impl Failure {
                      nothing was written",
                 )
             }
+            Self::Compose(error) => compose::words(error),
+            Self::Service { service, span, why } => compose::service(service, span, why),
+            Self::ServicesNeedDocker { services } => compose::needs_docker(services),
             Self::NotYet { key, value, possible } => {
                 Words::new(format!("cannot use the image {value} as {key} yet"))
                     .hint(format!("set `{key} = \"{possible}\"`, or leave the key out"))
@@ -765,6 +800,7 @@ from! {
     ToolchainError => Toolchain,
     PlanError => Plan,
     LowerError => Lower,
+    ComposeError => Compose,
     EngineError => Engine,
     BuildKitError => BuildKit,
     StoreError => Store,

@@ -83,6 +83,9 @@ fn run(
     match arguments.command {
         Command::Build(build) => commands::build::run(&build, &caller, &state, terminal, cancel, start),
         Command::Init(init) => commands::init::run(&init, &caller, &state, terminal, cancel),
+        Command::Compose(compose) => {
+            commands::compose::run(&compose, &caller, &state, terminal, cancel, start)
+        }
         Command::Run(run) => commands::run::run(&run, &caller, &state, cancel),
         Command::Images(images) => commands::images::run(&images, &state),
         Command::Rm(rm) => commands::rm::run(&rm, &state),

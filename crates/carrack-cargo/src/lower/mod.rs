@@ -59,9 +59,20 @@ pub struct Surroundings {
     pub platform: Platform,
     /// Time of everything in the images, in seconds since the epoch.
     pub created: u64,
-    /// References that replace the configured ones; only for a single service.
-    pub tags: Vec<String>,
+    /// Images that a service makes in place of its configured one, by its binary.
+    pub images: BTreeMap<String, Vec<ServiceImage>>,
     /// Labels of every image.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// An image of a service with names that are not the configured ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceImage {
+    /// What the caller calls it.
+    pub name: String,
+    /// Its references, at least one.
+    pub tags: Vec<String>,
+    /// Labels besides those of every image.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -222,10 +233,6 @@ fn add_service(
     env.extend(config.env.clone());
     let mut labels = config.labels.clone();
     labels.extend(around.labels.clone());
-    let tags = match &around.tags[..] {
-        [] => service.tags.iter().map(|tag| format!("{}:{tag}", service.image)).collect(),
-        tags => tags.to_vec(),
-    };
     let settings = ImageSettings {
         platform: around.platform.clone(),
         created: around.created,
@@ -240,7 +247,16 @@ fn add_service(
         healthcheck: config.healthcheck.as_ref().map(probe),
         stop_signal: config.stop_signal.clone(),
     };
-    graph.add(Op::Image(ImageOp { name: service.binary.clone(), tags, layers, settings }))?;
+    let configured = || {
+        let tags = service.tags.iter().map(|tag| format!("{}:{tag}", service.image));
+        vec![ServiceImage { name: service.binary.clone(), tags: tags.collect(), labels: BTreeMap::new() }]
+    };
+    for image in around.images.get(&service.binary).cloned().unwrap_or_else(configured) {
+        let mut settings = settings.clone();
+        settings.labels.extend(image.labels);
+        let layers = layers.clone();
+        graph.add(Op::Image(ImageOp { name: image.name, tags: image.tags, layers, settings }))?;
+    }
     Ok(())
 }
 

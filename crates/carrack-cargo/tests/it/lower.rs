@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use carrack_base::Platform;
-use carrack_cargo::lower::{LowerError, Surroundings, lower, sources};
+use carrack_cargo::lower::{LowerError, ServiceImage, Surroundings, lower, sources};
 use carrack_cargo::plan::{CargoPlan, Selection};
 use carrack_graph::{BuildGraph, ExecMount, ExecOp, ImageOp, LayerOp, LayerPart, Op, Owner};
 
@@ -24,7 +24,7 @@ fn around() -> Surroundings {
         left_out: Vec::new(),
         platform: Platform::host(),
         created: 7,
-        tags: Vec::new(),
+        images: BTreeMap::new(),
         labels: BTreeMap::new(),
     }
 }
@@ -102,15 +102,22 @@ fn the_configuration_reaches_the_image() {
         files = [{ from = "config", to = "/srv/config", owner = "app", mode = "0640" }]
         "#,
     );
-    let around = Surroundings {
+    let own = ServiceImage {
+        name: "own".to_owned(),
         tags: vec!["docker.io/acme/own:1".to_owned()],
+        labels: BTreeMap::from([("mine".to_owned(), "c".to_owned())]),
+    };
+    let around = Surroundings {
+        images: BTreeMap::from([("server".to_owned(), vec![own])]),
         labels: BTreeMap::from([("team".to_owned(), "b".to_owned())]),
         ..around()
     };
     let graph = lower(&plan, &around).unwrap();
     let (image, layers) = image(&graph);
     assert_eq!(image.tags, ["docker.io/acme/own:1"]);
+    assert_eq!(image.name, "own");
     assert_eq!(image.settings.labels["team"], "b", "the command line has the last word");
+    assert_eq!(image.settings.labels["mine"], "c");
     assert_eq!(image.settings.env[..2], ["MODE=x", "PATH=/bin"]);
     assert_eq!(image.settings.ports.iter().collect::<Vec<_>>(), ["8080/tcp"]);
     assert_eq!(image.settings.cmd, ["serve"]);

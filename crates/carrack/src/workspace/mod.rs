@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use carrack_base::{Cancel, ContentDigest, Platform};
 use carrack_cargo::init::{self, DockerFiles, Ownership};
 use carrack_cargo::locate::{Location, locate};
-use carrack_cargo::lower::{self, Surroundings};
+use carrack_cargo::lower::{self, ServiceImage, Surroundings};
 use carrack_cargo::plan::{self, CargoPlan, Request, Selection, build_command};
 use carrack_cargo::tool::{CargoTool, PathPackage};
 use carrack_cargo::toolchain::channel_of_file;
@@ -23,11 +23,32 @@ use carrack_graph::BuildGraph;
 use carrack_sandbox::Launcher;
 use carrack_store::Store;
 
-use crate::arguments::Build;
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use toolchain::Builder;
+
+/// What of a workspace is wanted, and as what.
+pub(crate) struct Order {
+    pub(crate) selection: Selection,
+    pub(crate) platforms: Vec<Platform>,
+    pub(crate) profile: Option<String>,
+    pub(crate) features: Vec<String>,
+    pub(crate) no_default_features: bool,
+    pub(crate) locked: bool,
+    pub(crate) offline: bool,
+    pub(crate) names: Names,
+    /// Labels of every image.
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// What images are called.
+pub(crate) enum Names {
+    /// As the configuration says; with names in the list (`-t`), these, which needs a single service.
+    Configured { tags: Vec<String> },
+    /// Images of each binary.
+    Each(BTreeMap<String, Vec<ServiceImage>>),
+}
 
 /// A workspace whose plan is known.
 pub(crate) struct Planned {
@@ -111,18 +132,13 @@ fn around_docker(
     })
 }
 
-/// The plan of what `arguments` ask for in the workspace at `location`.
+/// The plan of what is ordered from the workspace at `location`.
 ///
 /// Errors: no toolchain, a configuration or selection that makes no sense, cargo's own refusal.
-pub(crate) fn plan(desk: &Desk<'_>, arguments: &Build, location: Location) -> Result<Planned, Failure> {
+pub(crate) fn plan(desk: &Desk<'_>, order: &Order, location: Location) -> Result<Planned, Failure> {
     let builder = toolchain::find(desk.caller, &location.root, desk.store, desk.inputs)?;
-    let request = request(arguments, &builder, desk);
-    let selection = Selection {
-        packages: arguments.packages.clone(),
-        binaries: arguments.binaries.clone(),
-        workspace: false,
-    };
-    let planned = planning::plan(desk, &location, &builder, &request, &selection)?;
+    let request = request(order, &builder, desk);
+    let planned = planning::plan(desk, &location, &builder, &request, &order.selection)?;
     let planning::Planned { plan, lock_file, anew } = planned;
     Ok(Planned { plan, location, builder, request, lock_file, anew })
 }
@@ -130,14 +146,14 @@ pub(crate) fn plan(desk: &Desk<'_>, arguments: &Build, location: Location) -> Re
 /// Prepares the build of a plan for the embedded engine.
 ///
 /// Errors: what that engine can't do, names and variables that make no sense.
-pub(crate) fn prepare(desk: &Desk<'_>, arguments: &Build, planned: Planned) -> Result<Prepared, Failure> {
+pub(crate) fn prepare(desk: &Desk<'_>, order: &Order, planned: Planned) -> Result<Prepared, Failure> {
     let platform = Platform::host();
-    if let Some(asked) = arguments.platforms.iter().find(|asked| **asked != platform) {
+    if let Some(asked) = order.platforms.iter().find(|asked| **asked != platform) {
         return Err(Failure::Platform { asked: asked.clone(), host: platform });
     }
     let Planned { plan, location, builder, request, lock_file, anew } = planned;
     refuse_images(&plan)?;
-    let around = surroundings(desk, arguments, &location, &builder, &request, &plan, lock_file, platform)?;
+    let around = surroundings(desk, order, &location, &builder, &request, &plan, lock_file, platform)?;
     let graph = lower::lower(&plan, &around)?;
     let tool = tool(&plan)?;
     Ok(Prepared {
@@ -149,13 +165,13 @@ pub(crate) fn prepare(desk: &Desk<'_>, arguments: &Build, planned: Planned) -> R
     })
 }
 
-fn request(arguments: &Build, builder: &Builder, desk: &Desk<'_>) -> Request {
+fn request(order: &Order, builder: &Builder, desk: &Desk<'_>) -> Request {
     Request {
-        profile: arguments.profile.clone(),
-        features: arguments.features.clone(),
-        no_default_features: arguments.no_default_features,
-        locked: arguments.locked.then_some(true),
-        offline: arguments.offline,
+        profile: order.profile.clone(),
+        features: order.features.clone(),
+        no_default_features: order.no_default_features,
+        locked: order.locked.then_some(true),
+        offline: order.offline,
         target: None,
         host: builder.rustc.host.clone(),
         target_dir: PathBuf::from(plan::TARGET),
@@ -179,7 +195,7 @@ fn refuse_images(plan: &CargoPlan) -> Result<(), Failure> {
 #[expect(clippy::too_many_arguments, reason = "everything that a build is made of meets here")]
 fn surroundings(
     desk: &Desk<'_>,
-    arguments: &Build,
+    order: &Order,
     location: &Location,
     builder: &Builder,
     request: &Request,
@@ -218,32 +234,41 @@ fn surroundings(
         left_out: left_out(location, plan),
         platform,
         created: desk.caller.text("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()).unwrap_or(0),
-        tags: tags(arguments, plan)?,
-        labels: arguments.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
+        images: images(&order.names, plan)?,
+        labels: order.labels.clone(),
     })
+}
+
+/// The images that are called something else than configured.
+fn images(names: &Names, plan: &CargoPlan) -> Result<BTreeMap<String, Vec<ServiceImage>>, Failure> {
+    let tags = match names {
+        Names::Each(images) => return Ok(images.clone()),
+        Names::Configured { tags } => self::tags(tags, plan)?,
+    };
+    let single = plan.services.first().filter(|_| !tags.is_empty());
+    let image = single.map(|service| {
+        let name = service.binary.clone();
+        (name.clone(), vec![ServiceImage { name, tags, labels: BTreeMap::new() }])
+    });
+    Ok(image.into_iter().collect())
 }
 
 /// `-t`, each with a tag.
 ///
 /// Errors: several services would have one name, or a name makes no sense.
-pub(crate) fn tags(arguments: &Build, plan: &CargoPlan) -> Result<Vec<String>, Failure> {
-    if !arguments.tags.is_empty() && plan.services.len() > 1 {
+pub(crate) fn tags(tags: &[String], plan: &CargoPlan) -> Result<Vec<String>, Failure> {
+    if !tags.is_empty() && plan.services.len() > 1 {
         let services = plan.services.iter().map(|service| service.binary.clone()).collect();
         return Err(Failure::OneNameForMany { option: "--tag", services });
     }
-    names(&arguments.tags)
+    tags.iter().map(|tag| tagged(tag)).collect()
 }
 
-/// Images' names, each with a tag.
-///
-/// Errors: one makes no sense.
-pub(crate) fn names(texts: &[String]) -> Result<Vec<String>, Failure> {
-    let tagged = |text: &String| {
-        let reference: carrack_oci::Reference =
-            text.parse().map_err(|source| Failure::Reference { text: text.clone(), source })?;
-        Ok(reference.tagged().to_string())
-    };
-    texts.iter().map(tagged).collect()
+/// An image's name with its tag.
+pub(crate) fn tagged(text: &str) -> Result<String, Failure> {
+    let reference: carrack_oci::Reference =
+        text.parse().map_err(|source| Failure::Reference { text: text.to_owned(), source })?;
+    Ok(reference.tagged().to_string())
 }
 
 fn tool(plan: &CargoPlan) -> Result<CargoTool, Failure> {

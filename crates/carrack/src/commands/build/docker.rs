@@ -49,7 +49,7 @@ pub(super) fn dockerfile(site: &Site<'_>, file: &Path) -> Result<Vec<BuiltImage>
         context,
         dockerfile,
         target: arguments.docker.target.clone(),
-        tags: crate::workspace::names(&arguments.tags)?,
+        tags: arguments.tags.iter().map(|tag| crate::workspace::tagged(tag)).collect::<Result<_, _>>()?,
         outputs: outputs(arguments, None),
         ..common(arguments)
     };
@@ -79,7 +79,7 @@ pub(super) fn workspace(
         return Err(Failure::NoMeaning { option, here, hint });
     }
     let plan = &planned.plan;
-    let tags = crate::workspace::tags(arguments, plan)?;
+    let tags = crate::workspace::tags(&arguments.tags, plan)?;
     let services = &plan.services;
     // Only folders can be told apart by the service's name.
     let is_single = |kind: OutputKind| kind != OutputKind::Local;

@@ -4,7 +4,7 @@ use std::time::Duration;
 use carrack_base::{BuildEvent, EventSink};
 use carrack_cargo::locate::Location;
 use carrack_cargo::lower::TOOL;
-use carrack_cargo::plan::CargoPlan;
+use carrack_cargo::plan::{CargoPlan, Selection};
 use carrack_engine::{Engine, Inputs, Options};
 use carrack_graph::{Backend, BuiltImage};
 use carrack_oci::{
@@ -22,7 +22,7 @@ use crate::engine::EngineName;
 use crate::failure::Failure;
 use crate::output::{Destination, Output, OutputKind};
 use crate::progress::View;
-use crate::workspace::{self, Desk, Prepared};
+use crate::workspace::{self, Desk, Names, Order, Prepared};
 
 /// How long an engine may take to answer at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,7 +36,8 @@ pub(super) fn workspace(site: &Site<'_>, location: Location) -> Result<(Vec<Buil
     let inputs = Inputs::new(&store, cancel.clone());
     let launcher = Launcher::this_program();
     let desk = Desk { caller, store: &store, inputs: &inputs, launcher: &launcher, terminal, cancel };
-    let planned = workspace::plan(&desk, arguments, location)?;
+    let order = order(arguments);
+    let planned = workspace::plan(&desk, &order, location)?;
     let engine = match &arguments.engine {
         Some(engine) => engine.clone(),
         None => super::configured(planned.plan.workspace.engine.as_deref())?.unwrap_or(EngineName::Embedded),
@@ -48,21 +49,48 @@ pub(super) fn workspace(site: &Site<'_>, location: Location) -> Result<(Vec<Buil
         let hint = "add `--engine docker`, or leave the option out";
         return Err(Failure::NoMeaning { option, here: "for the embedded engine", hint });
     }
-    let prepared = workspace::prepare(&desk, arguments, planned)?;
+    let prepared = workspace::prepare(&desk, &order, planned)?;
     refuse_many_for_one(arguments, &prepared)?;
-    let tool = Arc::new(prepared.tool.clone());
-    let options = Options { no_cache: arguments.no_cache };
-    let engine = Engine::new(&store, &inputs, launcher.clone(), options).with_tool(TOOL, tool);
-    let announced = Announced { view, prepared: &prepared, done: OnceLock::new() };
-    if prepared.planned_anew {
-        announced.announce();
-    }
-    let images = engine.build(&prepared.graph, &announced, cancel)?;
+    let images = make(&desk, &prepared, arguments.no_cache, view)?;
     deliver(&store, &images, &arguments.outputs)?;
     if arguments.load {
         load(caller, &store, &images)?;
     }
     Ok((images, true))
+}
+
+fn order(arguments: &Build) -> Order {
+    Order {
+        selection: Selection {
+            packages: arguments.packages.clone(),
+            binaries: arguments.binaries.clone(),
+            workspace: false,
+        },
+        platforms: arguments.platforms.clone(),
+        profile: arguments.profile.clone(),
+        features: arguments.features.clone(),
+        no_default_features: arguments.no_default_features,
+        locked: arguments.locked,
+        offline: arguments.offline,
+        names: Names::Configured { tags: arguments.tags.clone() },
+        labels: arguments.labels.iter().cloned().collect(),
+    }
+}
+
+/// Makes the images of what is prepared with the embedded engine; they are in the store afterwards.
+pub(in crate::commands) fn make(
+    desk: &Desk<'_>,
+    prepared: &Prepared,
+    no_cache: bool,
+    view: &View,
+) -> Result<Vec<BuiltImage>, Failure> {
+    let tool = Arc::new(prepared.tool.clone());
+    let engine = Engine::new(desk.store, desk.inputs, desk.launcher.clone(), Options { no_cache });
+    let announced = Announced { view, prepared, done: OnceLock::new() };
+    if prepared.planned_anew {
+        announced.announce();
+    }
+    Ok(engine.with_tool(TOOL, tool).build(&prepared.graph, &announced, desk.cancel)?)
 }
 
 /// Says what is built before anything else is said, and nothing at all while nothing has to be done.
@@ -155,7 +183,7 @@ fn deliver(store: &Store, images: &[BuiltImage], outputs: &[Output]) -> Result<(
 }
 
 /// Hands the images to the first engine that answers.
-fn load(caller: &Caller, store: &Store, images: &[BuiltImage]) -> Result<(), Failure> {
+pub(in crate::commands) fn load(caller: &Caller, store: &Store, images: &[BuiltImage]) -> Result<(), Failure> {
     let mut tried = Vec::new();
     for (kind, name) in [(EngineKind::Docker, "docker"), (EngineKind::Podman, "podman")] {
         let Some(program) = caller.program(name) else {

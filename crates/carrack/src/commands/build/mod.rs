@@ -5,6 +5,8 @@
 mod docker;
 mod embedded;
 
+pub(super) use embedded::{load, make};
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -163,7 +165,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// `1 image rebuilt, 2 unchanged`.
-fn summary(images: &[BuiltImage]) -> String {
+pub(super) fn summary(images: &[BuiltImage]) -> String {
     let unchanged = images.iter().filter(|image| image.unchanged).count();
     match (images.len() - unchanged, unchanged) {
         (0, 0) => "files written".to_owned(),
@@ -173,6 +175,6 @@ fn summary(images: &[BuiltImage]) -> String {
     }
 }
 
-fn plural(count: usize, word: &str) -> String {
+pub(super) fn plural(count: usize, word: &str) -> String {
     if count == 1 { word.to_owned() } else { format!("{word}s") }
 }

@@ -1,0 +1,332 @@
+//! `carrack compose build`: the services of a compose file, each by the engine that can build it.
+//!
+//! ```text
+//! compose files → project → selected services ─┬→ Cargo services, by workspace → one compilation each → store
+//!                          (carrack_docker)    └→ everything else              → Docker
+//! ```
+
+mod docker;
+mod sort;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use carrack_base::{BuildEvent, Cancel, EventSink};
+use carrack_buildkit::BuildKit;
+use carrack_cargo::config::BuildVariable;
+use carrack_cargo::locate::locate;
+use carrack_cargo::lower::ServiceImage;
+use carrack_cargo::plan::{CargoPlan, PlanError, Selection};
+use carrack_docker::compose::{Options, Project, Service, Warning, resolve};
+use carrack_engine::Inputs;
+use carrack_graph::{Backend, BuiltImage};
+use carrack_sandbox::Launcher;
+use carrack_store::Store;
+
+use super::build::{load, make, plural, summary};
+use crate::arguments::{Compose, ComposeBuild, ComposeCommand};
+use crate::caller::Caller;
+use crate::engine::{self, EngineName};
+use crate::failure::{Failure, ServiceProblem};
+use crate::progress::{Progress, View};
+use crate::terminal::Terminal;
+use crate::workspace::{self, Desk, Names, Order, Planned, tagged};
+use sort::{CargoService, Chosen, DockerService, Sorted};
+
+/// Builds services of a compose file and takes the images where they are wanted.
+pub(crate) fn run(
+    arguments: &Compose,
+    caller: &Caller,
+    state: &Path,
+    terminal: &Terminal,
+    cancel: &Cancel,
+    start: Instant,
+) -> Result<ExitCode, Failure> {
+    let ComposeCommand::Build(build) = &arguments.command;
+    let progress = if build.quiet { Progress::Quiet } else { build.progress };
+    let view = View::new(progress, terminal);
+    let built = project(arguments, caller, &view).and_then(|project| {
+        let site = Site { build, caller, state, terminal, cancel, view: &view };
+        site.build(project, start)
+    });
+    view.finish(built.is_err());
+    built.map(|()| ExitCode::SUCCESS)
+}
+
+/// The project that the arguments, the caller's environment and the files describe.
+fn project(arguments: &Compose, caller: &Caller, view: &View) -> Result<Project, Failure> {
+    let here = |source| Failure::Io { action: "find", path: PathBuf::from("."), source };
+    let options = Options {
+        folder: caller.folder().map_err(here)?,
+        files: arguments.files.clone(),
+        project_directory: arguments.project_directory.clone(),
+        project_name: arguments.project_name.clone(),
+        profiles: arguments.profiles.clone(),
+        env_files: arguments.env_files.clone(),
+        variables: caller.texts().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        home: Some(caller.home()),
+    };
+    let project = resolve(&options)?;
+    for warning in &project.warnings {
+        let (message, hint) = match warning {
+            Warning::Unset { name } => (
+                format!("the variable {name} is not set and counts as empty"),
+                format!("set it, or write ${{{name}:-}} if nothing is meant"),
+            ),
+            Warning::SeveralFiles { used, ignored } => {
+                let ignored: Vec<String> = ignored.iter().map(|file| file.display().to_string()).collect();
+                let message = format!("{} counts, {} does not", used.display(), ignored.join(", "));
+                (message, "name files with -f, or keep one".to_owned())
+            }
+        };
+        view.emit(BuildEvent::Warning { message, hint: Some(hint) });
+    }
+    Ok(project)
+}
+
+/// One compilation.
+struct Job {
+    order: Order,
+    planned: Planned,
+    no_cache: bool,
+}
+
+/// Everything that a build takes from around it.
+struct Site<'a> {
+    build: &'a ComposeBuild,
+    caller: &'a Caller,
+    state: &'a Path,
+    terminal: &'a Terminal,
+    cancel: &'a Cancel,
+    view: &'a View,
+}
+
+impl Site<'_> {
+    fn build(&self, mut project: Project, start: Instant) -> Result<(), Failure> {
+        let named = &self.build.services;
+        let selected = project.select(named, self.build.with_dependencies)?;
+        let (buildable, others): (Vec<&Service>, Vec<&Service>) =
+            selected.into_iter().partition(|service| service.build.is_some());
+        for service in others.iter().filter(|service| named.contains(&service.name)) {
+            self.warn(format!("{} has nothing to build: it has no `build` section", service.name), None);
+        }
+        if buildable.is_empty() {
+            self.warn("no service has anything to build".to_owned(), None);
+        }
+        let buildable: Vec<Service> = buildable.into_iter().cloned().collect();
+        let Sorted { workspaces, mut docker } =
+            sort::sort(buildable, &self.caller.cargo_home(), self.build.engine.as_ref())?;
+
+        let store = Store::open(self.state)?;
+        let _lease = store.lease(self.cancel)?;
+        let inputs = Inputs::new(&store, self.cancel.clone());
+        let launcher = Launcher::this_program();
+        let desk = Desk {
+            caller: self.caller,
+            store: &store,
+            inputs: &inputs,
+            launcher: &launcher,
+            terminal: self.terminal,
+            cancel: self.cancel,
+        };
+        let mut jobs = Vec::new();
+        for (root, services) in workspaces {
+            let (job, left_over) = self.plan(&desk, &project, &root, services)?;
+            docker.extend(left_over);
+            jobs.extend(job);
+        }
+        if docker.is_empty() && !self.build.build_arguments.is_empty() {
+            let message = "--build-arg means nothing here: cargo builds these services".to_owned();
+            self.warn(message, Some("set variables with `build-env` in the configuration"));
+        }
+        let mut images = Vec::new();
+        for job in jobs {
+            let prepared = workspace::prepare(&desk, &job.order, job.planned)?;
+            images.extend(make(&desk, &prepared, job.no_cache, self.view)?);
+        }
+        if (self.build.load || begins_with_ours(&docker, &images)) && !images.is_empty() {
+            load(self.caller, &store, &images)?;
+        }
+        images.extend(self.with_docker(&project, docker)?);
+        if self.build.quiet {
+            super::print(&images.iter().map(|image| format!("{}\n", image.config)).collect::<String>())?;
+        }
+        self.view.emit(BuildEvent::Done { summary: summary(&images), elapsed: start.elapsed() });
+        Ok(())
+    }
+
+    fn warn(&self, message: String, hint: Option<&str>) {
+        self.view.emit(BuildEvent::Warning { message, hint: hint.map(str::to_owned) });
+    }
+
+    /// Plans the one compilation of a workspace's services. What turns out to be no binary of the workspace is left for
+    /// Docker if it has a Dockerfile.
+    fn plan(
+        &self,
+        desk: &Desk<'_>,
+        project: &Project,
+        root: &Path,
+        services: Vec<CargoService>,
+    ) -> Result<(Option<Job>, Vec<DockerService>), Failure> {
+        let likeliest = services.into_iter().map(Chosen::likeliest).collect::<Vec<_>>();
+        let known = match self.try_plan(desk, project, root, &likeliest) {
+            Err(Failure::Plan(PlanError::UnknownBinary { known, .. })) => known,
+            planned => return Ok((Some(planned?), Vec::new())),
+        };
+        let services = likeliest.into_iter().map(|chosen| chosen.service).collect();
+        let (chosen, left_over) = sort::choose(services, root, &known)?;
+        let job = match chosen.is_empty() {
+            true => None,
+            false => Some(self.try_plan(desk, project, root, &chosen)?),
+        };
+        Ok((job, left_over))
+    }
+
+    fn try_plan(
+        &self,
+        desk: &Desk<'_>,
+        project: &Project,
+        root: &Path,
+        services: &[Chosen],
+    ) -> Result<Job, Failure> {
+        let mut images: BTreeMap<String, Vec<ServiceImage>> = BTreeMap::new();
+        for Chosen { service, binary } in services {
+            images.entry(binary.clone()).or_default().push(image(&service.service, &project.name)?);
+        }
+        refuse_shared_names(&images)?;
+        let order = Order {
+            selection: Selection {
+                packages: Vec::new(),
+                binaries: images.keys().cloned().collect(),
+                workspace: false,
+            },
+            platforms: Vec::new(),
+            profile: None,
+            features: Vec::new(),
+            no_default_features: false,
+            locked: false,
+            offline: false,
+            names: Names::Each(images),
+            labels: BTreeMap::new(),
+        };
+        let location = locate(root, &self.caller.cargo_home())?;
+        let planned = workspace::plan(desk, &order, location)?;
+        for chosen in services {
+            self.warn_of_arguments(&chosen.service.service, &planned.plan);
+        }
+        let no_cache = self.build.no_cache || services.iter().any(|chosen| chosen.service.no_cache());
+        Ok(Job { order, planned, no_cache })
+    }
+
+    /// Build arguments are a Dockerfile's. Those that only pass on a variable that the build gets anyway are right.
+    fn warn_of_arguments(&self, service: &Service, plan: &CargoPlan) {
+        let Some(build) = &service.build else { return };
+        let passed_on = |name: &str, value: &str| match plan.workspace.build_env.get(name) {
+            Some(BuildVariable::FromCaller) => self.caller.text(name).as_deref() == Some(value),
+            Some(BuildVariable::Value(configured)) => configured == value,
+            None => false,
+        };
+        let lost = build.args.iter().filter(|(name, value)| !passed_on(name, value));
+        let lost: Vec<&str> = lost.map(|(name, _)| name.as_str()).collect();
+        if !lost.is_empty() {
+            let verb = if lost.len() == 1 { "means" } else { "mean" };
+            let message = format!(
+                "{}: args {verb} nothing to cargo, which builds it: {}",
+                service.name,
+                lost.join(", ")
+            );
+            self.warn(message, Some("set variables with `build-env` in the configuration, or drop them"));
+        }
+    }
+
+    /// Builds what needs Docker, side by side as far as no build begins with another's image.
+    fn with_docker(
+        &self,
+        project: &Project,
+        services: Vec<DockerService>,
+    ) -> Result<Vec<BuiltImage>, Failure> {
+        if services.is_empty() {
+            return Ok(Vec::new());
+        }
+        let engine = match &self.build.engine {
+            Some(EngineName::Embedded) => {
+                let reason =
+                    |service: &DockerService| (service.service.name.clone(), service.reason.to_string());
+                return Err(Failure::ServicesNeedDocker { services: services.iter().map(reason).collect() });
+            }
+            Some(engine) => engine.clone(),
+            None => EngineName::Docker,
+        };
+        let client = engine::client(self.caller, &engine, None)?;
+        self.view.emit(BuildEvent::Planned {
+            kind: "Compose".to_owned(),
+            what: format!("{} · {} {}", project.name, services.len(), plural(services.len(), "service")),
+            builder: client.describe(),
+            base: None,
+        });
+        let buildkit = BuildKit::new(client, self.caller.scratch());
+        let mut waiting: Vec<Service> =
+            services.into_iter().map(|service| service.with(self.build, project).service).collect();
+        let mut images = Vec::new();
+        while !waiting.is_empty() {
+            let names: BTreeSet<String> = waiting.iter().map(|service| service.name.clone()).collect();
+            // Services that wait for each other were refused when the file was read.
+            let (ready, others) = waiting.into_iter().partition(|service| {
+                service.build.iter().flat_map(docker::needs).all(|needed| !names.contains(needed))
+            });
+            waiting = others;
+            let ready: Vec<Service> = ready;
+            let builds = ready.iter().filter_map(|service| {
+                service.build.as_ref().map(|build| docker::build(service, build, project))
+            });
+            let builds = builds.collect::<Result<Vec<_>, _>>()?;
+            images.extend(buildkit.build(&builds, self.view, self.cancel)?);
+        }
+        Ok(images)
+    }
+}
+
+/// Whether a build of Docker's begins with an image that is in Carrack's store only.
+fn begins_with_ours(services: &[DockerService], images: &[BuiltImage]) -> bool {
+    let builds = services.iter().filter_map(|service| service.service.build.as_ref());
+    let needed: BTreeSet<&str> = builds.flat_map(docker::needs).collect();
+    images.iter().any(|image| needed.contains(image.name.as_str()))
+}
+
+/// The image of a Cargo service.
+fn image(service: &Service, project: &str) -> Result<ServiceImage, Failure> {
+    let build = service.build.as_ref().expect("only services with a build section get here");
+    let names = std::iter::once(service.image_name(project)).chain(build.tags.iter().cloned());
+    let mut tags = Vec::new();
+    for name in names {
+        let tag = tagged(&name)?;
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    Ok(ServiceImage { name: service.name.clone(), tags, labels: build.labels.clone() })
+}
+
+/// Two services may have one image if it is the same; of two images the last one would get the name.
+fn refuse_shared_names(images: &BTreeMap<String, Vec<ServiceImage>>) -> Result<(), Failure> {
+    let mut owners: BTreeMap<&str, (&str, &ServiceImage)> = BTreeMap::new();
+    for (binary, image) in
+        images.iter().flat_map(|(binary, all)| all.iter().map(move |image| (binary, image)))
+    {
+        for tag in &image.tags {
+            let (other_binary, other) = *owners.entry(tag).or_insert((binary, image));
+            if other_binary != binary || other.labels != image.labels {
+                let services = vec![other.name.clone(), image.name.clone()];
+                return Err(PlanError::DuplicateImage { image: tag.clone(), services }.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The problem of a service, at its place.
+fn problem(service: &Service, why: ServiceProblem) -> Failure {
+    Failure::Service { service: service.name.clone(), span: service.span.clone(), why }
+}
