@@ -47,6 +47,15 @@ pub struct RustcVersion {
     pub llvm: Option<String>,
 }
 
+/// What a `rust-toolchain` or `rust-toolchain.toml` asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ToolchainFile {
+    /// The channel, or the absolute folder of a toolchain; `None` if the file names only components or targets.
+    pub channel: Option<String>,
+    /// Target triples whose standard library has to be there, besides the host's.
+    pub targets: Vec<String>,
+}
+
 /// Why there is no toolchain.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolchainError {
@@ -171,6 +180,34 @@ pub fn parse_verbose_version(output: &str) -> Option<RustcVersion> {
     })
 }
 
+/// Reads a `rust-toolchain` or `rust-toolchain.toml`, in its old or its new form.
+///
+/// Errors: [`ToolchainError::Unreadable`], [`ToolchainError::Malformed`].
+pub fn read_toolchain_file(path: &Path) -> Result<ToolchainFile, ToolchainError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ToolchainError::Unreadable { path: path.to_owned(), source })?;
+    // The old form is one line with a channel's name and nothing else, and only without an extension.
+    let line = text.trim();
+    if path.extension().is_none() && !line.is_empty() && !line.contains(['\n', '=', '[']) {
+        return Ok(ToolchainFile { channel: Some(line.to_owned()), targets: Vec::new() });
+    }
+    let document = parse(path, text)?;
+    let Some(toolchain) = document.get("toolchain") else {
+        let message = "it has no [toolchain] table".to_owned();
+        return Err(ToolchainError::Malformed { path: path.to_owned(), message });
+    };
+    let text = |key: &str| toolchain.get(key).and_then(Item::as_str);
+    let folder = text("path").map(|folder| {
+        let base = path.parent().expect("a file is in a folder");
+        crate::config::normalise(&base.join(folder)).to_string_lossy().into_owned()
+    });
+    let targets = toolchain.get("targets").and_then(Item::as_array).into_iter().flatten();
+    Ok(ToolchainFile {
+        channel: folder.or_else(|| text("channel").map(str::to_owned)),
+        targets: targets.filter_map(|target| Some(target.as_str()?.to_owned())).collect(),
+    })
+}
+
 struct Search {
     path: OsString,
     inputs: BTreeSet<PathBuf>,
@@ -274,43 +311,12 @@ fn directory_choice(
             if !path.is_file() {
                 continue;
             }
-            let text = std::fs::read_to_string(&path)
-                .map_err(|source| ToolchainError::Unreadable { path: path.clone(), source })?;
-            if let Some(channel) = channel_of(&path, text)? {
+            if let Some(channel) = read_toolchain_file(&path)?.channel {
                 return Ok(Some((channel, ChosenBy::File(path))));
             }
         }
     }
     Ok(None)
-}
-
-/// The channel that a `rust-toolchain` or `rust-toolchain.toml` names; `None` if it names none.
-///
-/// Errors: it can't be read or is not what such a file is.
-pub fn channel_of_file(path: &Path) -> Result<Option<String>, ToolchainError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ToolchainError::Unreadable { path: path.to_owned(), source })?;
-    Ok(channel_of(path, text)?.filter(|channel| !channel.starts_with('/')))
-}
-
-/// The channel or absolute folder that a toolchain file names; `None` if it names only components or targets.
-fn channel_of(path: &Path, text: String) -> Result<Option<String>, ToolchainError> {
-    // The old form is one line with a channel's name and nothing else, and only without an extension.
-    let line = text.trim();
-    if path.extension().is_none() && !line.is_empty() && !line.contains(['\n', '=', '[']) {
-        return Ok(Some(line.to_owned()));
-    }
-    let document = parse(path, text)?;
-    let Some(toolchain) = document.get("toolchain") else {
-        let message = "it has no [toolchain] table".to_owned();
-        return Err(ToolchainError::Malformed { path: path.to_owned(), message });
-    };
-    let text = |key: &str| toolchain.get(key).and_then(Item::as_str);
-    if let Some(folder) = text("path") {
-        let base = path.parent().expect("a file is in a folder");
-        return Ok(Some(crate::config::normalise(&base.join(folder)).to_string_lossy().into_owned()));
-    }
-    Ok(text("channel").map(str::to_owned))
 }
 
 fn parse(path: &Path, text: String) -> Result<Document<String>, ToolchainError> {

@@ -3,7 +3,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
-use carrack_cargo::toolchain::{ChosenBy, Toolchain, ToolchainError, locate, parse_verbose_version};
+use carrack_cargo::toolchain::{
+    ChosenBy, Toolchain, ToolchainError, ToolchainFile, locate, parse_verbose_version, read_toolchain_file,
+};
 
 use crate::fixture::Fixture;
 
@@ -148,4 +150,27 @@ fn verbose_versions_are_read() {
     let unknown = parse_verbose_version("commit-hash: unknown\nhost: h\nrelease: r\n").unwrap();
     assert_eq!((unknown.commit_hash, unknown.llvm), (None, None));
     assert_eq!(parse_verbose_version("no rustc\n"), None);
+}
+
+#[test]
+fn toolchain_files_say_channel_and_targets() {
+    let fixture = Fixture::new(&[
+        ("rust-toolchain", "1.90.0\n"),
+        (
+            "rust-toolchain.toml",
+            "[toolchain]\nchannel = \"nightly\"\ntargets = [\"x86_64-unknown-linux-musl\"]\n",
+        ),
+        ("targets/rust-toolchain.toml", "[toolchain]\ntargets = [\"wasm32-wasip1\"]\n"),
+        ("broken/rust-toolchain.toml", "channel = 1\n"),
+    ]);
+    let read = |path: &str| read_toolchain_file(&fixture.path(path));
+    let file = |channel: Option<&str>, targets: &[&str]| ToolchainFile {
+        channel: channel.map(str::to_owned),
+        targets: targets.iter().map(|target| (*target).to_owned()).collect(),
+    };
+    assert_eq!(read("rust-toolchain").unwrap(), file(Some("1.90.0"), &[]));
+    assert_eq!(read("rust-toolchain.toml").unwrap(), file(Some("nightly"), &["x86_64-unknown-linux-musl"]));
+    assert_eq!(read("targets/rust-toolchain.toml").unwrap(), file(None, &["wasm32-wasip1"]));
+    assert!(matches!(read("broken/rust-toolchain.toml"), Err(ToolchainError::Malformed { .. })));
+    assert!(matches!(read("absent"), Err(ToolchainError::Unreadable { .. })));
 }

@@ -17,7 +17,7 @@ use carrack_cargo::locate::{Location, locate};
 use carrack_cargo::lower::{self, ServiceImage, Surroundings};
 use carrack_cargo::plan::{self, CargoPlan, Request, Selection, build_command};
 use carrack_cargo::tool::{CargoTool, PathPackage};
-use carrack_cargo::toolchain::channel_of_file;
+use carrack_cargo::toolchain::read_toolchain_file;
 use carrack_engine::Inputs;
 use carrack_graph::BuildGraph;
 use carrack_sandbox::Launcher;
@@ -115,7 +115,8 @@ fn around_docker(
     location: &Location,
     builder: &Builder,
 ) -> Result<init::Surroundings, Failure> {
-    let channel = location.toolchain_file.as_deref().map(channel_of_file).transpose()?.flatten();
+    let file = location.toolchain_file.as_deref().map(read_toolchain_file).transpose()?;
+    let channel = file.and_then(|file| file.channel).filter(|channel| !channel.starts_with('/'));
     // What the project is called was decided when its files were first written: a checkout's folder has any name.
     let dockerfile = std::fs::read_to_string(plan.root.join("Dockerfile")).unwrap_or_default();
     let project = match init::ownership(&dockerfile) {
