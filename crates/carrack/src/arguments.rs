@@ -45,6 +45,8 @@ pub(crate) enum Command {
     /// Look after what builds leave.
     #[command(subcommand)]
     Cache(Cache),
+    /// Say what this machine has and lacks, with the commands that mend it.
+    Doctor(Doctor),
     /// Print a completion script for a shell.
     #[command(after_help = "Examples:\n  \
         carrack completions bash > ~/.local/share/bash-completion/completions/carrack\n  \
@@ -381,6 +383,32 @@ pub(crate) struct Rm {
     /// Names or ids of images.
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  carrack doctor\n  carrack doctor --engine docker\n  \
+    carrack doctor --json | jq -r '.findings[] | select(.state != \"ok\") | .name'\n\n\
+    Exit codes: 0 nothing that the engine needs is broken (warnings may be left) · 3 something is")]
+pub(crate) struct Doctor {
+    /// The workspace, or any folder.
+    #[arg(default_value = ".", value_name = "PATH", hide_default_value = true)]
+    pub(crate) path: PathBuf,
+    /// Whose needs decide what is broken.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) engine: DoctorEngine,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Whose needs decide what is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum DoctorEngine {
+    /// Carrack's own, which needs cargo and a linker.
+    #[default]
+    Embedded,
+    /// Docker, which needs a daemon with BuildKit.
+    Docker,
 }
 
 /// How results are printed.

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The caller's environment.
+#[derive(Clone)]
 pub(crate) struct Caller {
     variables: BTreeMap<OsString, OsString>,
 }
@@ -74,6 +75,13 @@ impl Caller {
     /// Where temporary files go.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.variable("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+    }
+
+    /// Every program of this name in `PATH`, in its order.
+    pub(crate) fn programs(&self, name: &str) -> Vec<PathBuf> {
+        let path = self.variable("PATH").unwrap_or_default();
+        let candidates = std::env::split_paths(&path).map(|folder| folder.join(name));
+        candidates.filter(|path| is_executable(path)).collect()
     }
 }
 

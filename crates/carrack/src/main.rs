@@ -90,6 +90,7 @@ fn run(
         Command::Images(images) => commands::images::run(&images, &state),
         Command::Rm(rm) => commands::rm::run(&rm, &state),
         Command::Cache(cache) => commands::cache::run(&cache, &caller),
+        Command::Doctor(doctor) => commands::doctor::run(&doctor, &caller, &state, cancel),
         Command::Completions { shell } => commands::completions::run(shell),
     }
 }

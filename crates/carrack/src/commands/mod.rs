@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod completions;
 pub(crate) mod compose;
+pub(crate) mod doctor;
 pub(crate) mod images;
 pub(crate) mod init;
 pub(crate) mod rm;

@@ -5,6 +5,7 @@
 mod commands;
 mod compose;
 mod determinism;
+mod doctor;
 mod engines;
 mod freshness;
 mod init;
