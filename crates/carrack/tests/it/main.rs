@@ -4,6 +4,7 @@
 
 mod commands;
 mod compose;
+mod daemon;
 mod determinism;
 mod doctor;
 mod engines;
@@ -18,3 +19,4 @@ mod rootless;
 mod rustcare;
 mod scene;
 mod stage;
+mod troubleshooting;

@@ -11,6 +11,7 @@ use carrack_testkit::{Finished, Program, Project, ask_until_it_answers, free_por
 
 use crate::registry::{Registry, TOKEN, greeting_package, write_greeting};
 use crate::scene::{Scene, visible_folder};
+use crate::troubleshooting::assert_quoted;
 
 /// A program that says what `greeting` has to say.
 const MAIN: &str = "fn main() {\n    println!(\"{}\", greeting::GREETING);\n}\n";
@@ -298,7 +299,9 @@ fn a_private_certificate_is_accepted_where_cargo_accepts_it() {
         fs::write(scene.cargo_home().join("config.toml"), format!("{http}\n{index}")).unwrap();
         scene
     };
-    build(&scene(), &[]).expect_code(4).expect_stderr("certificate").expect_stderr("hint: ");
+    let refused = build(&scene(), &[]).expect_code(4).expect_stderr("certificate").expect_stderr("hint: ");
+    let why = refused.stderr.lines().find(|line| line.contains("[60]")).unwrap();
+    assert_quoted(why.trim_end_matches(')'));
     for variable in ["CARGO_HTTP_CAINFO", "SSL_CERT_FILE"] {
         let mut scene = scene();
         scene.set(variable, registry.certificate().to_str().unwrap());

@@ -8,6 +8,7 @@ use std::process::Command;
 use carrack_testkit::{Finished, Project, skipped};
 
 use crate::stage::{Stage, finish, is_root, path_of};
+use crate::troubleshooting::assert_quoted;
 
 /// The whole of standard error, and nothing on standard output.
 #[track_caller]
@@ -526,6 +527,7 @@ fn full_disk() {
         assert!(lines[0].starts_with("error: cannot write [HOME]/output/"), "{text}");
         assert_eq!(lines[lines.len() - 2], "  No space left on device (os error 28)", "{text}");
         assert_eq!(lines[lines.len() - 1], "hint: make room on that disk", "{text}");
+        assert_quoted(&lines[lines.len() - 2..].join("\n"));
         if kind != "oci,tar=false" {
             assert_eq!(fs::read_dir(&output).unwrap().count(), 0, "{kind}");
         } else {
