@@ -42,6 +42,10 @@ enum Daemon {
         text: String,
         api: String,
     },
+    /// Podman's service answers, which has no BuildKit.
+    Podman {
+        version: String,
+    },
     Silent,
     Denied,
     /// The client and the daemon speak different versions of the API; the daemon's words.
@@ -111,6 +115,10 @@ fn json(answer: &Answer) -> Value {
 
 fn daemon(server: &Value, answer: &Answer) -> Daemon {
     if let (Some(version), Answer::Said { success: true, .. }) = (server["Version"].as_str(), answer) {
+        let components = server["Components"].as_array().into_iter().flatten();
+        if components.into_iter().any(|component| component["Name"] == "Podman Engine") {
+            return Daemon::Podman { version: version.to_owned() };
+        }
         let api = server["ApiVersion"].as_str().unwrap_or("?").to_owned();
         return Daemon::Answers { version: Version::read(version), text: version.to_owned(), api };
     }
@@ -223,6 +231,12 @@ fn daemon_answers(docker: &DockerFacts, daemon: &Daemon, severe: State) -> Findi
             finding(severe, what).hint("sudo apt-get install docker.io")
         }
         Daemon::Answers { text, .. } => finding(State::Ok, format!("{text} at {endpoint}")),
+        Daemon::Podman { version } => {
+            let what = format!(
+                "Podman {version} answers at {endpoint}: it takes images, and builds without BuildKit"
+            );
+            finding(severe, what).hint(elsewhere(docker))
+        }
         Daemon::Unfit(_) => finding(State::Ok, format!("answers at {endpoint}")),
         Daemon::Denied => {
             let what =
@@ -232,14 +246,23 @@ fn daemon_answers(docker: &DockerFacts, daemon: &Daemon, severe: State) -> Findi
         Daemon::Silent => finding(severe, format!("nothing at {endpoint} answers within 5 seconds"))
             .hint("sudo systemctl restart docker"),
         Daemon::Absent(complaint) => {
-            let finding = finding(severe, complaint.clone());
-            match (&docker.host, endpoint.ends_with("/run/docker.sock")) {
-                (Some(_), false) => finding.hint("unset DOCKER_HOST"),
-                (None, false) => finding.hint("docker context use default"),
-                (_, true) => finding.hint("sudo systemctl start docker"),
-            }
+            let start = if endpoint.contains("/run/user/") {
+                "systemctl --user start docker"
+            } else if endpoint.contains("/.docker/desktop/") {
+                "systemctl --user start docker-desktop"
+            } else if endpoint.ends_with("/run/docker.sock") {
+                "sudo systemctl start docker"
+            } else {
+                elsewhere(docker)
+            };
+            finding(severe, complaint.clone()).hint(start)
         }
     }
+}
+
+/// Takes the client back to this machine's own daemon.
+fn elsewhere(docker: &DockerFacts) -> &'static str {
+    if docker.host.is_some() { "unset DOCKER_HOST" } else { "docker context use default" }
 }
 
 fn api(docker: &DockerFacts, daemon: &Daemon, severe: State) -> Option<Finding> {
@@ -254,7 +277,7 @@ fn api(docker: &DockerFacts, daemon: &Daemon, severe: State) -> Option<Finding> 
             };
             Some(Finding::new(Check::DockerApi, severe, complaint.clone()).hint(hint))
         }
-        Daemon::Silent | Daemon::Denied | Daemon::Absent(_) => None,
+        Daemon::Podman { .. } | Daemon::Silent | Daemon::Denied | Daemon::Absent(_) => None,
     }
 }
 
@@ -274,7 +297,7 @@ fn buildkit(docker: &DockerFacts, first: &Known<'_>, severe: State) -> Option<Fi
         Finding::new(Check::Buildkit, severe, what).hint(SWITCH_ON)
     };
     let on = |why: &str| Finding::new(Check::Buildkit, State::Ok, why);
-    let version = first.version?;
+    let version = first.version.filter(|_| !matches!(first.daemon, Daemon::Podman { .. }))?;
     match docker.buildkit.as_deref().map(|text| boolean(text).ok_or(text)) {
         Some(Err(text)) => {
             let what = format!("DOCKER_BUILDKIT={text} is neither true nor false: docker refuses to build");
@@ -303,7 +326,9 @@ fn buildx(first: &Known<'_>, severe: State) -> Option<Finding> {
 fn by_daemon(docker: &DockerFacts, first: &Known<'_>, version: Version) -> Result<&'static str, String> {
     let daemon = match &first.daemon {
         Daemon::Answers { version, .. } => *version,
-        Daemon::Silent | Daemon::Denied | Daemon::Unfit(_) | Daemon::Absent(_) => None,
+        Daemon::Podman { .. } | Daemon::Silent | Daemon::Denied | Daemon::Unfit(_) | Daemon::Absent(_) => {
+            None
+        }
     };
     let newer = daemon.is_some_and(|daemon| daemon >= BUILDKIT_BY_DEFAULT);
     match docker.daemon_asks_for_buildkit.unwrap_or(newer) {
@@ -354,7 +379,9 @@ fn compose(docker: &DockerFacts, plugin: Option<&str>) -> Option<Finding> {
 
 /// Of interest where it is, or where nothing else could take an image.
 fn podman(docker: &DockerFacts, clients: &[Known<'_>]) -> Option<Finding> {
-    let answers = clients.first().is_some_and(|first| matches!(first.daemon, Daemon::Answers { .. }));
+    let answers = clients
+        .first()
+        .is_some_and(|first| matches!(first.daemon, Daemon::Answers { .. } | Daemon::Podman { .. }));
     let Some(Tool { path, answer }) = &docker.podman else {
         let note = || {
             let what = "neither Docker nor Podman can take images: `--load` has nowhere to go";

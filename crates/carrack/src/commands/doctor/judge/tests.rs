@@ -1,6 +1,8 @@
 //! Judgement tables. What programs say was recorded from Docker 20.10.24 and 28.2.2, docker-compose 1.29.2 and Podman
 //! 4.3.1, and shortened.
 
+mod docker;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -117,12 +119,6 @@ fn old_client() -> Client {
     client("/usr/bin/docker", "20.10.24+dfsg1", &[], "20.10.24+dfsg1")
 }
 
-/// A client whose daemon does not answer as it should, with what it says.
-fn without_daemon(complaint: &str) -> Client {
-    let version = r#"{"Client":{"Version":"20.10.24+dfsg1","ApiVersion":"1.41"},"Server":null}"#;
-    Client { version: refused(version, complaint), info: refused("{}", complaint), ..old_client() }
-}
-
 /// The findings about `check`, which has to be `state`; one of them has `what` and `hint` in it.
 #[track_caller]
 fn check(facts: &Facts, engine: DoctorEngine, check: Check, state: State, what: &str, hint: &str) {
@@ -170,18 +166,6 @@ fn whatever_is_wrong_comes_with_a_command() {
     for finding in judge(&facts, DoctorEngine::Docker).iter().filter(|finding| finding.state > State::Note) {
         assert!(finding.hint.is_some(), "{finding:?}");
     }
-}
-
-#[test]
-fn docker_is_broken_only_for_those_who_want_it() {
-    let mut facts = healthy();
-    facts.docker.clients = vec![without_daemon(NO_DAEMON)];
-    assert_eq!(states(&facts, DoctorEngine::Embedded, State::Broken), [""; 0]);
-    assert_eq!(states(&facts, DoctorEngine::Docker, State::Broken), ["docker-daemon", "buildkit"]);
-    facts = healthy();
-    facts.rust.as_mut().unwrap().linker = Linker::default();
-    assert_eq!(states(&facts, DoctorEngine::Embedded, State::Broken), ["linker"]);
-    assert_eq!(states(&facts, DoctorEngine::Docker, State::Broken), [""; 0]);
 }
 
 #[test]
@@ -341,141 +325,6 @@ fn subordinate_ids() {
     expect(&with(true, false), note("ada has none", "usermod --add-subuids 100000-165535"));
     let of_root = judge(&with(true, true), DoctorEngine::Embedded);
     assert!(!of_root.iter().any(|finding| finding.check == Check::SubordinateIds));
-}
-
-const NO_DAEMON: &str =
-    "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?\n";
-
-#[test]
-fn daemons() {
-    let with = |client: Client, host: Option<&str>| {
-        let mut facts = healthy();
-        facts.docker.clients = vec![client];
-        facts.docker.host = host.map(str::to_owned);
-        facts
-    };
-    let warning = |what, hint| (Check::DockerDaemon, State::Warning, what, hint);
-    expect(&with(without_daemon(NO_DAEMON), None), warning("Cannot connect", "sudo systemctl start docker"));
-    expect(
-        &with(without_daemon(NO_DAEMON), Some("tcp://10.0.0.7:2375")),
-        warning("Cannot", "unset DOCKER_HOST"),
-    );
-    let mut elsewhere = with(without_daemon(NO_DAEMON), None);
-    elsewhere.docker.endpoint = Some("ssh://build-machine".to_owned());
-    expect(&elsewhere, warning("Cannot connect", "docker context use default"));
-    let denied = "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: \
-        Get \"http://%2Fvar%2Frun%2Fdocker.sock/v1.24/version\": dial unix /var/run/docker.sock: connect: permission denied";
-    expect(&with(without_daemon(denied), None), warning("closed to this user", "usermod -aG docker"));
-    let hanging = Client { version: Answer::Silent, info: Answer::Silent, ..old_client() };
-    expect(&with(hanging, None), warning("answers within 5 seconds", "sudo systemctl restart docker"));
-    let ancient = client("/usr/bin/docker", "28.5.2", &["buildx"], "19.03.15");
-    expect(
-        &with(ancient, None),
-        warning("19.03.15 at unix:///var/run/docker.sock is too old", "apt-get install"),
-    );
-
-    let too_new =
-        "Error response from daemon: client version 1.99 is too new. Maximum supported API version is 1.41";
-    let mut unfit = with(without_daemon(too_new), None);
-    let words = "client version 1.99 is too new. Maximum supported API version is 1.41";
-    expect(&unfit, (Check::DockerApi, State::Warning, words, "sudo apt-get install docker.io"));
-    unfit.docker.api_version = Some("1.99".to_owned());
-    expect(&unfit, (Check::DockerApi, State::Warning, words, "unset DOCKER_API_VERSION"));
-}
-
-#[test]
-fn clients() {
-    let with = |clients: Vec<Client>| {
-        let mut facts = healthy();
-        facts.docker.clients = clients;
-        facts
-    };
-    let finding = |check, state, what, hint| (check, state, what, hint);
-    let hint = "sudo apt-get install docker.io";
-    expect(&with(Vec::new()), finding(Check::DockerClient, State::Note, "not installed", hint));
-    let old = client("/usr/bin/docker", "19.03.15", &[], "20.10.24");
-    expect(&with(vec![old]), finding(Check::DockerClient, State::Warning, "too old", hint));
-    let podman =
-        Client { name: said("podman version 4.3.1\n"), ..client("/usr/bin/docker", "4.3.1", &[], "4.3.1") };
-    expect(&with(vec![podman]), finding(Check::DockerClient, State::Warning, "is Podman", hint));
-    let hanging = Client {
-        name: Answer::Silent,
-        plugins: Answer::Silent,
-        version: Answer::Silent,
-        info: Answer::Silent,
-        path: "/usr/bin/docker".into(),
-    };
-    expect(&with(vec![hanging]), finding(Check::DockerClient, State::Warning, "no answer", "--reinstall"));
-
-    // The one in front can't use BuildKit, the one behind it can.
-    let front = || client("/usr/local/bin/docker", "28.2.2", &[], "20.10.24");
-    let two = with(vec![front(), old_client()]);
-    let what = "/usr/local/bin/docker 28.2.2 stands in PATH before /usr/bin/docker 20.10.24";
-    expect(&two, finding(Check::DockerClients, State::Warning, what, "export PATH=/usr/bin:$PATH"));
-    let two = with(vec![old_client(), front()]);
-    expect(&two, finding(Check::DockerClients, State::Note, "behind it in PATH", ""));
-    let one = judge(&with(vec![front()]), DoctorEngine::Embedded);
-    assert!(!one.iter().any(|finding| finding.check == Check::DockerClients));
-}
-
-#[test]
-fn who_builds_with_buildkit() {
-    let old = |daemon: &str| client("/usr/bin/docker", "20.10.24", &[], daemon);
-    let new = |plugins: &[&str]| client("/usr/bin/docker", "28.2.2", plugins, "20.10.24");
-    let off = |why| (State::Warning, why, "export DOCKER_BUILDKIT=1");
-    let on = |why| (State::Ok, why, "");
-    let cases = [
-        (old("20.10.24"), None, None, off("only if asked to")),
-        (old("20.10.24"), None, Some(false), off("only if asked to")),
-        (old("20.10.24"), None, Some(true), on("as the daemon asks")),
-        (old("20.10.24"), Some("1"), None, on("by DOCKER_BUILDKIT")),
-        (old("20.10.24"), Some("0"), Some(true), off("DOCKER_BUILDKIT=0")),
-        (old("28.5.2"), None, None, on("as the daemon asks")),
-        (old("28.5.2"), None, Some(false), off("features.buildkit=false")),
-        (old("28.5.2"), Some("yes"), None, off("neither true nor false")),
-        (new(&["buildx"]), None, Some(false), on("by way of buildx")),
-        (new(&["buildx"]), Some("False"), None, off("DOCKER_BUILDKIT=0")),
-    ];
-    for (client, variable, asked, (state, what, hint)) in cases {
-        let mut facts = healthy();
-        facts.docker.clients = vec![client];
-        facts.docker.buildkit = variable.map(str::to_owned);
-        facts.docker.daemon_asks_for_buildkit = asked;
-        expect(&facts, (Check::Buildkit, state, what, hint));
-    }
-    let mut facts = healthy();
-    facts.docker.clients = vec![new(&["compose"])];
-    let hint = "sudo apt-get install docker-buildx";
-    expect(&facts, (Check::Buildx, State::Warning, "the --mount option requires BuildKit", hint));
-    check(&facts, DoctorEngine::Docker, Check::Buildx, State::Broken, "only through buildx", hint);
-    // A plugin that does not start is none.
-    let broken = r#"{"ClientInfo":{"Plugins":[{"Name":"buildx","Err":"exec format error"}]}}"#;
-    facts.docker.clients = vec![Client { plugins: said(broken), ..new(&[]) }];
-    expect(&facts, (Check::Buildx, State::Warning, "only through buildx", hint));
-}
-
-#[test]
-fn storage_drivers_compose_and_podman() {
-    let mut facts = healthy();
-    facts.docker.clients = vec![Client { info: said(r#"{"Driver":"vfs"}"#), ..old_client() }];
-    expect(&facts, (Check::StorageDriver, State::Warning, "copies everything", "overlay2"));
-
-    let tool = |path: &str, answer| Some(Tool { path: path.into(), answer });
-    expect(&facts, (Check::Compose, State::Note, "not installed", "sudo apt-get install docker-compose"));
-    facts.docker.compose = tool("/usr/bin/docker-compose", said("1.29.2\n"));
-    let both = "export COMPOSE_DOCKER_CLI_BUILD=1 DOCKER_BUILDKIT=1";
-    expect(&facts, (Check::Compose, State::Warning, "1.29.2 builds without BuildKit", both));
-    facts.docker.buildkit = Some("1".to_owned());
-    expect(&facts, (Check::Compose, State::Warning, "told twice", both));
-    facts.docker.compose_cli_build = Some("1".to_owned());
-    expect(&facts, (Check::Compose, State::Note, "no longer maintained", ""));
-    facts.docker.compose = tool("/usr/bin/docker-compose", said("2.40.3\n"));
-    expect(&facts, (Check::Compose, State::Ok, "2.40.3", ""));
-
-    facts.docker.podman = tool("/usr/bin/podman", said("podman version 4.3.1\n"));
-    expect(&facts, (Check::Podman, State::Ok, "/usr/bin/podman 4.3.1", ""));
-    facts.docker = DockerFacts::default();
-    expect(&facts, (Check::Podman, State::Note, "nowhere to go", "sudo apt-get install podman"));
 }
 
 #[test]
