@@ -15,7 +15,8 @@ use crate::progress::Progress;
 #[command(
     after_help = "Examples:\n  carrack build                     images for every service of the workspace\n  \
     carrack run rustcare-server       try one, without Docker\n  \
-    carrack build --load              hand the images to Docker or Podman\n\n\
+    carrack build --load              hand the images to Docker or Podman\n  \
+    carrack doctor                    see what this machine lacks\n\n\
     Exit codes: 0 done · 1 the build failed · 2 wrong usage or configuration · 3 this machine lacks something ·\n\
     4 an engine did not answer or refused · 70 a bug of Carrack's · 130, 143 interrupted, terminated"
 )]

@@ -391,3 +391,16 @@ fn nothing_hangs() {
         assert!(gone, "{state}");
     }
 }
+
+/// Opening a pipe that nobody writes to takes as long as a network disk whose server is gone.
+#[test]
+fn a_file_system_that_never_answers() {
+    let patient = Patient::new();
+    fs::create_dir_all(patient.state()).unwrap();
+    let made = Command::new("mkfifo").arg(patient.state().join("format")).status().unwrap();
+    assert!(made.success());
+    let report = patient.report(patient.folder.path(), &[]);
+    assert_eq!((report.code, report.broken()), (3, vec!["unanswered"]));
+    report.expect("unanswered", "broken", "the sandbox, the state folder");
+    report.expect("toolchain", "ok", "");
+}

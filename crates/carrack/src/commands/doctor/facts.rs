@@ -57,7 +57,7 @@ pub(crate) struct Facts {
     pub(crate) user: String,
     pub(crate) rust: Option<RustFacts>,
     pub(crate) sandbox: Option<SandboxFacts>,
-    pub(crate) docker: DockerFacts,
+    pub(crate) docker: Option<DockerFacts>,
     pub(crate) state: Option<StateFolder>,
     /// Places whose disks fill up.
     pub(crate) places: Option<Vec<Place>>,

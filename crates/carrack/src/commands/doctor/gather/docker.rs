@@ -9,80 +9,60 @@ use std::process::Command;
 use carrack_base::Cancel;
 use serde_json::Value;
 
-use super::ask::{PATIENCE, Pending, in_background};
+use super::ask::{PATIENCE, Pending};
 use crate::caller::Caller;
 use crate::commands::doctor::facts::{Client, DockerFacts, Tool};
 
 const INFO: &[&str] = &["info", "--format", "{{json .}}"];
 
-/// Programs that were started.
-pub(super) struct Asked {
-    facts: DockerFacts,
-    clients: Vec<(PathBuf, [Pending; 4])>,
-    endpoint: Option<Pending>,
-    compose: Option<(PathBuf, Pending)>,
-    podman: Option<(PathBuf, Pending)>,
-}
+pub(super) fn gather(caller: &Caller, cancel: &Cancel) -> DockerFacts {
+    let start = |path: &Path, arguments: &[&str]| Pending::start(path, arguments, cancel);
+    // `/bin` is `/usr/bin` on most machines: the same program is asked once.
+    let mut known = BTreeSet::new();
+    let mut paths = caller.programs("docker");
+    paths.retain(|path| known.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
 
-impl Asked {
-    pub(super) fn start(caller: &Caller, cancel: &Cancel) -> Self {
-        let start = |path: &PathBuf, arguments: &[&str]| Pending::start(path, arguments, cancel);
-        // `/bin` is `/usr/bin` on most machines: the same program is asked once.
-        let mut known = BTreeSet::new();
-        let mut clients = caller.programs("docker");
-        clients.retain(|path| known.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
-        let tool = |name: &str, arguments: &[&str]| {
-            let path = caller.program(name)?;
-            let pending = start(&path, arguments);
-            Some((path, pending))
-        };
-        Self {
-            facts: DockerFacts {
-                host: caller.text("DOCKER_HOST"),
-                buildkit: caller.text("DOCKER_BUILDKIT"),
-                api_version: caller.text("DOCKER_API_VERSION"),
-                compose_cli_build: caller.text("COMPOSE_DOCKER_CLI_BUILD"),
-                ..DockerFacts::default()
-            },
-            endpoint: clients
-                .first()
-                .map(|path| start(path, &["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"])),
-            compose: tool("docker-compose", &["version", "--short"]),
-            podman: tool("podman", &["--version"]),
-            clients: clients
-                .into_iter()
-                .map(|path| {
-                    let asked = [
-                        Pending::start_command(without_daemon(&path, &["--version"]), cancel),
-                        Pending::start_command(without_daemon(&path, INFO), cancel),
-                        start(&path, &["version", "--format", "{{json .}}"]),
-                        start(&path, INFO),
-                    ];
-                    (path, asked)
-                })
-                .collect(),
-        }
-    }
+    // All of them are started before the first one is waited for.
+    let endpoint = ["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"];
+    let endpoint = paths.first().map(|path| start(path, &endpoint));
+    let tool = |name: &str, arguments: &[&str]| {
+        let path = caller.program(name)?;
+        let pending = start(&path, arguments);
+        Some((path, pending))
+    };
+    let compose = tool("docker-compose", &["version", "--short"]);
+    let podman = tool("podman", &["--version"]);
+    let asked = |path: PathBuf| {
+        let asked = [
+            Pending::start_command(without_daemon(&path, &["--version"]), cancel),
+            Pending::start_command(without_daemon(&path, INFO), cancel),
+            start(&path, &["version", "--format", "{{json .}}"]),
+            start(&path, INFO),
+        ];
+        (path, asked)
+    };
+    let clients: Vec<_> = paths.into_iter().map(asked).collect();
 
-    pub(super) fn facts(self) -> DockerFacts {
-        let tool = |asked: Option<(PathBuf, Pending)>| {
-            asked.map(|(path, pending)| Tool { path, answer: pending.answer() })
-        };
-        let client = |(path, asked): (PathBuf, [Pending; 4])| {
-            let [name, plugins, version, info] = asked.map(Pending::answer);
-            Client { path, name, plugins, version, info }
-        };
-        let endpoint = self.endpoint.and_then(|pending| pending.answer().text().map(str::to_owned));
-        let socket = endpoint.as_deref().and_then(|endpoint| endpoint.strip_prefix("unix://"));
-        let pinged = socket.map(str::to_owned).map(|socket| in_background(move || ping(&socket)));
-        DockerFacts {
-            clients: self.clients.into_iter().map(client).collect(),
-            daemon_asks_for_buildkit: pinged.and_then(|answer| answer.recv_timeout(PATIENCE).ok().flatten()),
-            endpoint,
-            compose: tool(self.compose),
-            podman: tool(self.podman),
-            ..self.facts
-        }
+    let client = |(path, asked): (PathBuf, [Pending; 4])| {
+        let [name, plugins, version, info] = asked.map(Pending::answer);
+        Client { path, name, plugins, version, info }
+    };
+    let clients: Vec<Client> = clients.into_iter().map(client).collect();
+    let endpoint = endpoint.and_then(|pending| pending.answer().text().map(str::to_owned));
+    let answers = clients.first().is_some_and(|first| first.version.text().is_some());
+    let socket =
+        endpoint.as_deref().filter(|_| answers).and_then(|endpoint| endpoint.strip_prefix("unix://"));
+    let tool = |asked: (PathBuf, Pending)| Tool { path: asked.0, answer: asked.1.answer() };
+    DockerFacts {
+        daemon_asks_for_buildkit: socket.and_then(ping),
+        clients,
+        endpoint,
+        host: caller.text("DOCKER_HOST"),
+        buildkit: caller.text("DOCKER_BUILDKIT"),
+        api_version: caller.text("DOCKER_API_VERSION"),
+        compose_cli_build: caller.text("COMPOSE_DOCKER_CLI_BUILD"),
+        compose: compose.map(tool),
+        podman: podman.map(tool),
     }
 }
 
@@ -94,7 +74,7 @@ fn without_daemon(client: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Asks a daemon what clients ask first. No program prints the answer.
+/// Asks a daemon that answers what clients ask first. No program prints it.
 fn ping(socket: &str) -> Option<bool> {
     let mut stream = UnixStream::connect(socket).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;

@@ -24,7 +24,10 @@ pub(super) fn gather(caller: &Caller, state: &Path, path: &Path, cancel: &Cancel
     let left = || (PATIENCE * 2).saturating_sub(start.elapsed());
     let shared = Arc::new(caller.clone());
 
-    let docker = docker::Asked::start(caller, cancel);
+    let docker = {
+        let (caller, cancel) = (shared.clone(), cancel.clone());
+        in_background(move || docker::gather(&caller, &cancel))
+    };
     let rust = {
         let (caller, path, cancel) = (shared.clone(), path.to_owned(), cancel.clone());
         in_background(move || rust::gather(&caller, &path, &cancel))
@@ -35,14 +38,14 @@ pub(super) fn gather(caller: &Caller, state: &Path, path: &Path, cancel: &Cancel
     };
     let network = in_background(move || network(&shared));
 
-    let docker = docker.facts();
+    let docker = docker.recv_timeout(left()).ok();
     let rust = rust.recv_timeout(left()).ok();
     let mut folders = vec![(PlaceKind::State, state.to_owned())];
     if let Some(workspace) = rust.as_ref().and_then(|rust| rust.workspace.as_ref()) {
         folders.push((PlaceKind::Workspace, workspace.path.clone()));
         folders.push((PlaceKind::Target, workspace.path.join("target")));
     }
-    if let Some(data) = docker::data_folder(&docker) {
+    if let Some(data) = docker.as_ref().and_then(docker::data_folder) {
         folders.push((PlaceKind::Docker, data));
     }
     let places = in_background(move || places::gather(folders));

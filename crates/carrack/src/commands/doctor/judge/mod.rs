@@ -24,7 +24,10 @@ pub(super) fn judge(facts: &Facts, engine: DoctorEngine) -> Vec<Finding> {
         Some(sandbox) => findings.extend(sandbox::judge(sandbox, facts.is_root, &facts.user)),
         None => unanswered.push("the sandbox"),
     }
-    findings.extend(docker::judge(&facts.docker, engine));
+    match &facts.docker {
+        Some(docker) => findings.extend(docker::judge(docker, engine)),
+        None => unanswered.push("the programs in PATH"),
+    }
     match &facts.state {
         Some(state) => findings.push(disk::state_folder(state)),
         None => unanswered.push("the state folder"),
@@ -38,7 +41,10 @@ pub(super) fn judge(facts: &Facts, engine: DoctorEngine) -> Vec<Finding> {
         findings.push(Finding::new(Check::Unanswered, State::Broken, what).hint("df -h"));
     }
     if let Some(network) = &facts.network {
-        findings.extend(network::judge(network, !facts.docker.clients.is_empty()));
+        findings.extend(network::judge(
+            network,
+            facts.docker.as_ref().is_some_and(|docker| !docker.clients.is_empty()),
+        ));
     }
     if facts.is_root {
         for hint in findings.iter_mut().filter_map(|finding| finding.hint.as_mut()) {

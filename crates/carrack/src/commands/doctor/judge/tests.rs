@@ -72,11 +72,11 @@ fn healthy() -> Facts {
             subordinate_ids: true,
             newuidmap: true,
         }),
-        docker: DockerFacts {
+        docker: Some(DockerFacts {
             clients: vec![new_client("/usr/bin/docker", "28.5.2", &["buildx", "compose"])],
             endpoint: Some("unix:///var/run/docker.sock".to_owned()),
             ..DockerFacts::default()
-        },
+        }),
         state: Some(StateFolder::Open { path: "/home/ada/.cache/carrack".into() }),
         places: Some(vec![
             place(PlaceKind::State, "/home/ada/.cache/carrack"),
@@ -86,6 +86,10 @@ fn healthy() -> Facts {
         ]),
         network: Some(NetworkFacts::default()),
     }
+}
+
+fn docker(facts: &mut Facts) -> &mut DockerFacts {
+    facts.docker.as_mut().unwrap()
 }
 
 fn asking_for(channel: &str) -> ToolchainFile {
@@ -158,7 +162,7 @@ fn a_healthy_machine_has_nothing_to_mend() {
 #[test]
 fn whatever_is_wrong_comes_with_a_command() {
     let mut facts = healthy();
-    facts.docker = DockerFacts::default();
+    facts.docker = Some(DockerFacts::default());
     facts.state = Some(StateFolder::Absent { path: "/a/b".into(), above: "/a".into(), writable: false });
     let rust = facts.rust.as_mut().unwrap();
     rust.toolchain = Err(ToolchainError::NotInPath { program: "cargo".to_owned() });
@@ -402,7 +406,7 @@ fn networks() {
     let with = |network: NetworkFacts, clients: Vec<Client>| {
         let mut facts = healthy();
         facts.network = Some(network);
-        facts.docker.clients = clients;
+        docker(&mut facts).clients = clients;
         facts
     };
     let bundle = |name, there| NetworkFacts {
@@ -444,7 +448,7 @@ fn networks() {
 fn root_needs_no_sudo() {
     let mut facts = healthy();
     facts.is_root = true;
-    facts.docker = DockerFacts::default();
+    facts.docker = Some(DockerFacts::default());
     for finding in judge(&facts, DoctorEngine::Docker) {
         assert!(!finding.hint.as_deref().unwrap_or_default().contains("sudo"), "{finding:?}");
     }

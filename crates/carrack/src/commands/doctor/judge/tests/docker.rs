@@ -11,7 +11,7 @@ fn without_daemon(complaint: &str) -> Client {
 #[test]
 fn docker_is_broken_only_for_those_who_want_it() {
     let mut facts = healthy();
-    facts.docker.clients = vec![without_daemon(NO_DAEMON)];
+    docker(&mut facts).clients = vec![without_daemon(NO_DAEMON)];
     assert_eq!(states(&facts, DoctorEngine::Embedded, State::Broken), [""; 0]);
     assert_eq!(states(&facts, DoctorEngine::Docker, State::Broken), ["docker-daemon", "buildkit"]);
     facts = healthy();
@@ -27,8 +27,8 @@ const NO_DAEMON: &str =
 fn daemons() {
     let with = |client: Client, host: Option<&str>| {
         let mut facts = healthy();
-        facts.docker.clients = vec![client];
-        facts.docker.host = host.map(str::to_owned);
+        docker(&mut facts).clients = vec![client];
+        docker(&mut facts).host = host.map(str::to_owned);
         facts
     };
     let warning = |what, hint| (Check::DockerDaemon, State::Warning, what, hint);
@@ -38,7 +38,7 @@ fn daemons() {
         warning("Cannot", "unset DOCKER_HOST"),
     );
     let mut elsewhere = with(without_daemon(NO_DAEMON), None);
-    elsewhere.docker.endpoint = Some("ssh://build-machine".to_owned());
+    docker(&mut elsewhere).endpoint = Some("ssh://build-machine".to_owned());
     expect(&elsewhere, warning("Cannot connect", "docker context use default"));
     let denied = "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: \
         Get \"http://%2Fvar%2Frun%2Fdocker.sock/v1.24/version\": dial unix /var/run/docker.sock: connect: permission denied";
@@ -56,7 +56,7 @@ fn daemons() {
         ("unix:///home/ada/.docker/desktop/docker.sock", "systemctl --user start docker-desktop"),
     ] {
         let mut rootless = with(without_daemon(NO_DAEMON), None);
-        rootless.docker.endpoint = Some(endpoint.to_owned());
+        docker(&mut rootless).endpoint = Some(endpoint.to_owned());
         expect(&rootless, warning("Cannot connect", hint));
     }
     let podman =
@@ -70,7 +70,7 @@ fn daemons() {
     let mut unfit = with(without_daemon(too_new), None);
     let words = "client version 1.99 is too new. Maximum supported API version is 1.41";
     expect(&unfit, (Check::DockerApi, State::Warning, words, "sudo apt-get install docker.io"));
-    unfit.docker.api_version = Some("1.99".to_owned());
+    docker(&mut unfit).api_version = Some("1.99".to_owned());
     expect(&unfit, (Check::DockerApi, State::Warning, words, "unset DOCKER_API_VERSION"));
 }
 
@@ -78,7 +78,7 @@ fn daemons() {
 fn clients() {
     let with = |clients: Vec<Client>| {
         let mut facts = healthy();
-        facts.docker.clients = clients;
+        docker(&mut facts).clients = clients;
         facts
     };
     let finding = |check, state, what, hint| (check, state, what, hint);
@@ -129,42 +129,42 @@ fn who_builds_with_buildkit() {
     ];
     for (client, variable, asked, (state, what, hint)) in cases {
         let mut facts = healthy();
-        facts.docker.clients = vec![client];
-        facts.docker.buildkit = variable.map(str::to_owned);
-        facts.docker.daemon_asks_for_buildkit = asked;
+        docker(&mut facts).clients = vec![client];
+        docker(&mut facts).buildkit = variable.map(str::to_owned);
+        docker(&mut facts).daemon_asks_for_buildkit = asked;
         expect(&facts, (Check::Buildkit, state, what, hint));
     }
     let mut facts = healthy();
-    facts.docker.clients = vec![new(&["compose"])];
+    docker(&mut facts).clients = vec![new(&["compose"])];
     let hint = "sudo apt-get install docker-buildx";
     expect(&facts, (Check::Buildx, State::Warning, "the --mount option requires BuildKit", hint));
     check(&facts, DoctorEngine::Docker, Check::Buildx, State::Broken, "only through buildx", hint);
     // A plugin that does not start is none.
     let broken = r#"{"ClientInfo":{"Plugins":[{"Name":"buildx","Err":"exec format error"}]}}"#;
-    facts.docker.clients = vec![Client { plugins: said(broken), ..new(&[]) }];
+    docker(&mut facts).clients = vec![Client { plugins: said(broken), ..new(&[]) }];
     expect(&facts, (Check::Buildx, State::Warning, "only through buildx", hint));
 }
 
 #[test]
 fn storage_drivers_compose_and_podman() {
     let mut facts = healthy();
-    facts.docker.clients = vec![Client { info: said(r#"{"Driver":"vfs"}"#), ..old_client() }];
+    docker(&mut facts).clients = vec![Client { info: said(r#"{"Driver":"vfs"}"#), ..old_client() }];
     expect(&facts, (Check::StorageDriver, State::Warning, "copies everything", "overlay2"));
 
     let tool = |path: &str, answer| Some(Tool { path: path.into(), answer });
     expect(&facts, (Check::Compose, State::Note, "not installed", "sudo apt-get install docker-compose"));
-    facts.docker.compose = tool("/usr/bin/docker-compose", said("1.29.2\n"));
+    docker(&mut facts).compose = tool("/usr/bin/docker-compose", said("1.29.2\n"));
     let both = "export COMPOSE_DOCKER_CLI_BUILD=1 DOCKER_BUILDKIT=1";
     expect(&facts, (Check::Compose, State::Warning, "1.29.2 builds without BuildKit", both));
-    facts.docker.buildkit = Some("1".to_owned());
+    docker(&mut facts).buildkit = Some("1".to_owned());
     expect(&facts, (Check::Compose, State::Warning, "told twice", both));
-    facts.docker.compose_cli_build = Some("1".to_owned());
+    docker(&mut facts).compose_cli_build = Some("1".to_owned());
     expect(&facts, (Check::Compose, State::Note, "no longer maintained", ""));
-    facts.docker.compose = tool("/usr/bin/docker-compose", said("2.40.3\n"));
+    docker(&mut facts).compose = tool("/usr/bin/docker-compose", said("2.40.3\n"));
     expect(&facts, (Check::Compose, State::Ok, "2.40.3", ""));
 
-    facts.docker.podman = tool("/usr/bin/podman", said("podman version 4.3.1\n"));
+    docker(&mut facts).podman = tool("/usr/bin/podman", said("podman version 4.3.1\n"));
     expect(&facts, (Check::Podman, State::Ok, "/usr/bin/podman 4.3.1", ""));
-    facts.docker = DockerFacts::default();
+    facts.docker = Some(DockerFacts::default());
     expect(&facts, (Check::Podman, State::Note, "nowhere to go", "sudo apt-get install podman"));
 }
