@@ -64,7 +64,7 @@ pub enum BuildKitError {
     NotThere {
         /// The build.
         build: String,
-        /// `context`, `Dockerfile`, `secret`.
+        /// `context`, `Dockerfile`, `secret`, `output folder`.
         what: &'static str,
         /// Where it should be.
         path: PathBuf,

@@ -87,6 +87,16 @@ fn check_paths(build: &DockerBuild) -> Result<(), BuildKitError> {
             return Err(missing("Dockerfile", file));
         }
     }
+    for output in &build.outputs {
+        if let Output::DockerArchive(To::File(file))
+        | Output::OciArchive(To::File(file))
+        | Output::Tar(To::File(file)) = output
+            && let Some(above) =
+                file.parent().filter(|above| !above.as_os_str().is_empty() && !above.is_dir())
+        {
+            return Err(missing("output folder", above));
+        }
+    }
     let sources = build.secrets.iter().flat_map(|secret| secret.split(',')).filter_map(|part| {
         let (key, path) = part.split_once('=')?;
         matches!(key, "src" | "source").then(|| Path::new(path))

@@ -87,8 +87,7 @@ impl BuildKit {
                 let no_image =
                     || BuildKitError::NoImage { build: build.name.clone(), client: self.client.describe() };
                 let mut made = Made::read(answer).ok_or_else(no_image)?;
-                made.unchanged =
-                    !sheet.ran() && before.is_none_or(|before| before == made.config.to_string());
+                made.has_its_name = before.is_none_or(|before| before == made.config.to_string());
                 Some(made)
             }
         };
@@ -168,20 +167,22 @@ impl Backend<[DockerBuild]> for BuildKit {
         let stop = Stop { cancel, has_failed: &has_failed };
         let groups: Vec<usize> = builds.iter().map(|build| group(builds, build)).collect();
         let has_strangers = groups.iter().any(|group| *group != 0);
-        let results = thread::scope(|scope| {
+        let ends = thread::scope(|scope| {
             let started: Vec<_> = builds
                 .iter()
                 .enumerate()
                 .map(|(client, build)| {
+                    let group = groups[client];
+                    let shared = groups.iter().filter(|other| **other == group).count() > 1;
                     let prefix = if has_strangers { format!("{}: ", build.name) } else { String::new() };
-                    let mut sheet = Sheet::new(&board, client, groups[client], prefix);
+                    let mut sheet = Sheet::new(&board, client, group, shared, prefix);
                     let stop = &stop;
                     scope.spawn(move || {
                         let result = self.one(build, &mut sheet, stop);
                         if result.is_err() {
                             stop.has_failed.store(true, Ordering::SeqCst);
                         }
-                        result.map(|made| made.map(|made| image(build, &made, events)))
+                        (sheet, result)
                     })
                 })
                 .collect();
@@ -190,20 +191,25 @@ impl Backend<[DockerBuild]> for BuildKit {
             };
             started.into_iter().map(end).collect::<Vec<_>>()
         });
+        board.settle();
         if let Some(signal) = cancel.signal() {
             return Err(BuildKitError::Cancelled { signal });
         }
         let mut images = Vec::new();
         let mut stopped = None;
-        for result in results {
+        for (build, (sheet, result)) in builds.iter().zip(ends) {
             match result {
-                Ok(image) => images.extend(image),
+                Ok(made) => images.extend(made.map(|made| image(build, &made, !sheet.ran()))),
                 // Only because another one failed.
                 Err(error @ BuildKitError::Cancelled { .. }) => stopped = Some(error),
                 Err(error) => return Err(error),
             }
         }
-        stopped.map_or(Ok(images), Err)
+        if let Some(error) = stopped {
+            return Err(error);
+        }
+        images.iter().for_each(|image| events.emit(ready(image)));
+        Ok(images)
     }
 }
 
@@ -232,8 +238,8 @@ fn group(builds: &[DockerBuild], build: &DockerBuild) -> usize {
 struct Made {
     manifest: Option<Digest>,
     config: Digest,
-    /// Whether no step ran and its name meant it before.
-    unchanged: bool,
+    /// Whether its name meant it before.
+    has_its_name: bool,
 }
 
 impl Made {
@@ -249,7 +255,7 @@ impl Made {
                 Some(Self {
                     manifest: first.filter(|manifest| *manifest != config),
                     config,
-                    unchanged: false,
+                    has_its_name: true,
                 })
             }
         }
@@ -257,26 +263,29 @@ impl Made {
 
     fn of_id(path: &Path) -> Option<Self> {
         let config = fs::read_to_string(path).ok()?.trim().parse().ok()?;
-        Some(Self { manifest: None, config, unchanged: false })
+        Some(Self { manifest: None, config, has_its_name: true })
     }
 }
 
-fn image(build: &DockerBuild, made: &Made, events: &dyn EventSink) -> BuiltImage {
-    events.emit(BuildEvent::ImageReady {
-        image: build.tags.first().unwrap_or(&build.name).clone(),
-        digest: made.manifest.unwrap_or(made.config),
-        size: None,
-        layers: 0,
-        new_layers: 0,
-        contents: String::new(),
-        unchanged: made.unchanged,
-    });
+fn image(build: &DockerBuild, made: &Made, was_there: bool) -> BuiltImage {
     BuiltImage {
         name: build.name.clone(),
         tags: build.tags.clone(),
         manifest: made.manifest,
         config: made.config,
         size: None,
-        unchanged: made.unchanged,
+        unchanged: was_there && made.has_its_name,
+    }
+}
+
+fn ready(image: &BuiltImage) -> BuildEvent {
+    BuildEvent::ImageReady {
+        image: image.tags.first().unwrap_or(&image.name).clone(),
+        digest: image.manifest.unwrap_or(image.config),
+        size: None,
+        layers: 0,
+        new_layers: 0,
+        contents: String::new(),
+        unchanged: image.unchanged,
     }
 }

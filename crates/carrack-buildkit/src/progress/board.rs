@@ -9,7 +9,9 @@ use super::{News, State};
 /// Where the clients of one run tell their news.
 ///
 /// Builds of one Dockerfile share their first steps, and BuildKit runs those once; each client hears of all of them. A
-/// step is what has the same name in the same group of builds: it is told once, its output from whoever is ahead.
+/// step is what has the same name in the same group of builds: it is told once, its output from whoever is ahead. Who comes
+/// a moment later hears that the step is there already, and may say so before the other says that it ran: in a group,
+/// that a step was there is told when all have ended.
 pub(crate) struct Board<'a> {
     events: &'a dyn EventSink,
     state: Mutex<Steps>,
@@ -19,6 +21,8 @@ pub(crate) struct Board<'a> {
 struct Steps {
     next: u32,
     steps: BTreeMap<(usize, String), Step>,
+    /// Steps that somebody found there, with what stands before their words, in the order in which they were found.
+    found: Vec<((usize, String), String)>,
     warnings: BTreeSet<(usize, String)>,
 }
 
@@ -29,6 +33,7 @@ struct Step {
     told: usize,
     /// Who said that it ended; `None` while it runs.
     ended_by: Option<usize>,
+    ran: bool,
     /// Whether it brought something here from elsewhere.
     fetched: bool,
 }
@@ -38,11 +43,12 @@ pub(crate) struct Sheet<'a> {
     board: &'a Board<'a>,
     client: usize,
     group: usize,
+    /// Whether the group has other clients.
+    shared: bool,
     /// What stands before a step's words where several builds run that have nothing in common.
     prefix: String,
     vertices: BTreeMap<String, Seen>,
     failed: Option<FailedStep>,
-    ran: bool,
     words: Vec<String>,
 }
 
@@ -64,6 +70,18 @@ impl<'a> Board<'a> {
         Self { events, state: Mutex::default() }
     }
 
+    /// All clients have ended: tells which steps were there already and were run by none.
+    pub(crate) fn settle(&self) {
+        let found = std::mem::take(&mut self.lock().found);
+        for (key, prefix) in found {
+            let has_ended = self.lock().steps.get(&key).is_some_and(|step| step.ended_by.is_some());
+            if !has_ended {
+                self.start(0, key.clone(), &prefix);
+                self.end(0, &key, &prefix, StepOutcome::Reused, Some(Duration::ZERO));
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Steps> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -78,9 +96,10 @@ impl<'a> Board<'a> {
         state.next += 1;
         let words = Words::of(&key.1);
         let current = format!("{prefix}{}", words.text);
-        state
-            .steps
-            .insert(key, Step { id, started: Instant::now(), told: 0, ended_by: None, fetched: false });
+        state.steps.insert(
+            key,
+            Step { id, started: Instant::now(), told: 0, ended_by: None, ran: false, fetched: false },
+        );
         drop(state);
         self.events.emit(BuildEvent::StepStarted { step: id, name: words.label });
         self.events.emit(BuildEvent::StepProgress { step: id, done: 0, total: 0, current });
@@ -97,6 +116,7 @@ impl<'a> Board<'a> {
         let mut state = self.lock();
         let Some(step) = state.steps.get_mut(key).filter(|step| step.ended_by.is_none()) else { return };
         step.ended_by = Some(client);
+        step.ran = outcome != StepOutcome::Reused;
         let (id, elapsed) = (step.id, elapsed.unwrap_or_else(|| step.started.elapsed()));
         let words = Words::of(&key.1);
         let summary =
@@ -108,10 +128,17 @@ impl<'a> Board<'a> {
 }
 
 impl<'a> Sheet<'a> {
-    /// A sheet for client number `client`, whose steps are the same as those of every client of `group`.
-    pub(crate) fn new(board: &'a Board<'a>, client: usize, group: usize, prefix: String) -> Self {
+    /// A sheet for client number `client`, whose steps are the same as those of every client of `group`; `shared` if there
+    /// are others.
+    pub(crate) fn new(
+        board: &'a Board<'a>,
+        client: usize,
+        group: usize,
+        shared: bool,
+        prefix: String,
+    ) -> Self {
         let (vertices, words) = (BTreeMap::new(), Vec::new());
-        Self { board, client, group, prefix, vertices, failed: None, ran: false, words }
+        Self { board, client, group, shared, prefix, vertices, failed: None, words }
     }
 
     /// Takes one piece of news.
@@ -138,9 +165,13 @@ impl<'a> Sheet<'a> {
         self.failed.as_ref()
     }
 
-    /// Whether an instruction ran.
+    /// Whether an instruction of this build ran, for whomever. To be asked when all clients have ended.
     pub(crate) fn ran(&self) -> bool {
-        self.ran
+        let state = self.board.lock();
+        self.vertices
+            .values()
+            .filter(|seen| Words::of(&seen.name).kind == Kind::Instruction)
+            .any(|seen| state.steps.get(&self.key(&seen.name)).is_some_and(|step| step.ran))
     }
 
     /// Whether the client said anything about any step: then an engine answered.
@@ -165,10 +196,15 @@ impl<'a> Sheet<'a> {
         match state {
             State::Waiting => {}
             State::Running => self.board.start(self.client, key, &self.prefix),
+            State::Done { cached: true, .. } if self.shared => {
+                let mut state = self.board.lock();
+                let known = state.found.iter().any(|(found, _)| *found == key);
+                if !known {
+                    state.found.push((key, self.prefix.clone()));
+                }
+            }
             State::Done { cached, elapsed } => {
                 self.board.start(self.client, key.clone(), &self.prefix);
-                let is_instruction = Words::of(&key.1).kind == Kind::Instruction;
-                self.ran |= is_instruction && !cached;
                 let outcome = if cached { StepOutcome::Reused } else { StepOutcome::Ran };
                 self.board.end(self.client, &key, &self.prefix, outcome, elapsed);
             }

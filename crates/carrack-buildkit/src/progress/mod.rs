@@ -9,6 +9,8 @@ mod base64;
 mod board;
 mod plain;
 mod rawjson;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
