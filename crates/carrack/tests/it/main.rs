@@ -6,6 +6,7 @@ mod commands;
 mod compose;
 mod daemon;
 mod determinism;
+mod docker_build;
 mod doctor;
 mod engines;
 mod freshness;

@@ -1,0 +1,355 @@
+//! `carrack build` and `carrack cache prune` with Docker's engine: what is built, what is told, how it ends.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use carrack_testkit::{Finished, Program, Project, skipped};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::stage::{Stage, finish, path_of};
+
+/// A daemon answers at once or after many seconds on a busy machine; a minute is never.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A daemon of the test's own. It has no bridge: what runs gets no network.
+struct Docker {
+    daemon: Child,
+    client: Program,
+    host: String,
+    folder: TempDir,
+}
+
+impl Docker {
+    /// Starts a daemon, or says why there is none.
+    fn start(test: &str) -> Option<Self> {
+        let missing = ["/usr/bin/docker", "/usr/sbin/dockerd", "/bin/busybox"];
+        if let Some(missing) = missing.into_iter().find(|program| !Path::new(program).exists()) {
+            skipped(test, &format!("{missing} is not installed"));
+            return None;
+        }
+        if !rustix::process::geteuid().is_root() {
+            skipped(test, "a Docker daemon needs root");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let host = format!("unix://{}", path("docker.sock"));
+        // Mounts that the daemon leaves behind end with its namespace.
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "--", "/usr/sbin/dockerd"]);
+        command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
+        command.args(["-H", &host, "--bridge", "none", "--iptables=false", "--ip6tables=false"]);
+        let log = File::create(folder.path().join("log")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let daemon = command.spawn().unwrap();
+        let client = Program::new("/usr/bin/docker").with_env("DOCKER_HOST", &host);
+        let mut docker = Self { daemon, client, host, folder };
+        let start = Instant::now();
+        while docker.run(&["version"]).code != Some(0) {
+            if docker.daemon.try_wait().unwrap().is_some() || start.elapsed() > PATIENCE {
+                let log = fs::read_to_string(docker.folder.path().join("log")).unwrap();
+                skipped(test, &format!("dockerd does not start: {}", log.lines().last().unwrap_or_default()));
+                return None;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Some(docker)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Finished {
+        self.client.run(self.folder.path(), arguments)
+    }
+
+    /// The program on `stage` with this daemon.
+    fn command(&self, stage: &Stage, arguments: &[&str]) -> Command {
+        let mut command = stage.command(arguments);
+        command.env("DOCKER_HOST", &self.host);
+        command
+    }
+
+    fn carrack(&self, stage: &Stage, arguments: &[&str]) -> Finished {
+        finish(&mut self.command(stage, arguments))
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.daemon), Signal::TERM);
+        let _ = self.daemon.wait();
+    }
+}
+
+/// A folder with a Dockerfile and a root file system that has a shell.
+fn with_dockerfile(text: &str) -> Stage {
+    let stage = Stage::new(Project::new());
+    stage.project.write("Dockerfile", text);
+    let programs = stage.file("rootfs/bin");
+    fs::create_dir_all(&programs).unwrap();
+    fs::copy("/bin/busybox", programs.join("busybox")).unwrap();
+    for name in ["sh", "sleep"] {
+        std::os::unix::fs::symlink("busybox", programs.join(name)).unwrap();
+    }
+    stage
+}
+
+const SERVER: &str = "FROM scratch AS server\nCOPY rootfs /\nRUN echo made for $HOSTNAME\n\
+    FROM server AS broken\nRUN echo before && \\\n    exit 7\n";
+
+/// The whole of standard error.
+#[track_caller]
+fn check(stage: &Stage, arguments: &[&str], code: i32, expected: &str) {
+    let finished = stage.run(arguments).expect_code(code);
+    assert_eq!(stage.filtered(&finished.stderr), expected, "{arguments:?}");
+}
+
+#[test]
+fn a_dockerfile_is_built_named_and_found_again() {
+    let Some(docker) = Docker::start("a_dockerfile_is_built_named_and_found_again") else { return };
+    let stage = with_dockerfile(SERVER);
+    let arguments = [
+        "build",
+        "--target",
+        "server",
+        "-t",
+        "clinic/server",
+        "--label",
+        "owner=clinic",
+        "--network",
+        "none",
+    ];
+    let files = ["--iidfile", "id", "--metadata-file", "metadata"];
+    let first = docker.carrack(&stage, &[&arguments[..], &files].concat()).expect_code(0);
+    assert!(
+        first.stderr.starts_with(" Dockerfile  ./Dockerfile · context . · builder docker "),
+        "{}",
+        first.stderr
+    );
+    for line in [
+        "       Copy  server 1/2 · rootfs /  ",
+        "        Run  server 2/2 · echo made for $HOSTNAME  ",
+        "      Image  clinic/server:latest  ",
+        "       Done  1 image built  ",
+    ] {
+        assert!(first.stderr.contains(&format!("\n{line}")), "{line:?} in:\n{}", first.stderr);
+    }
+    let id = fs::read_to_string(stage.file("id")).unwrap();
+    let format = "{{.Id}} {{.Config.Labels.owner}}";
+    let inspected =
+        docker.run(&["image", "inspect", "--format", format, "clinic/server:latest"]).expect_code(0);
+    assert_eq!(inspected.stdout.trim(), format!("{id} clinic"));
+    let metadata: Value = serde_json::from_slice(&fs::read(stage.file("metadata")).unwrap()).unwrap();
+    assert_eq!(metadata["containerimage.config.digest"], json!(id));
+    assert_eq!(metadata["image.name"], "clinic/server:latest");
+
+    let again = docker.carrack(&stage, &arguments).expect_code(0);
+    assert_eq!(again.stderr.lines().count(), 2, "{}", again.stderr);
+    again.expect_stderr("       Done  1 image unchanged  ");
+    let quiet = docker.carrack(&stage, &[&arguments[..], &["-q"]].concat()).expect_code(0);
+    assert_eq!((quiet.stdout.trim(), quiet.stderr.as_str()), (id.as_str(), ""));
+    let anew = docker.carrack(&stage, &[&arguments[..], &["--no-cache"]].concat()).expect_code(0);
+    anew.expect_stderr("        Run  server 2/2 ");
+
+    let json = docker.carrack(&stage, &[&arguments[..], &["--progress", "rawjson"]].concat()).expect_code(0);
+    let events: Vec<Value> = json.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events[0]["kind"], "Dockerfile");
+    let reused = |event: &&Value| event["event"] == "step-finished" && event["outcome"] == "reused";
+    assert_eq!(events.iter().filter(reused).count(), 2, "{}", json.stderr);
+
+    let freed = docker.carrack(&stage, &["cache", "prune", "--engine", "docker", "--all"]).expect_code(0);
+    assert!(freed.stdout.starts_with("freed ") && freed.stdout.contains('B'), "{}", freed.stdout);
+    docker.carrack(&stage, &arguments).expect_code(0).expect_stderr("       Copy  server 1/2 ");
+}
+
+#[test]
+fn failures_show_the_instruction() {
+    let Some(docker) = Docker::start("failures_show_the_instruction") else { return };
+    let stage = with_dockerfile(SERVER);
+    let name = stage.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let arguments = ["build", "--target", "broken", "--network", "none"];
+    let expected = format!(
+        "error: {name} does not build: RUN failed (exit 7)\n --> ./Dockerfile:5:1\n  |\n\
+        5 | / RUN echo before && \\\n6 | |     exit 7\n  | |__________^ exit 7\n"
+    );
+    let failed = docker.carrack(&stage, &arguments).expect_code(1);
+    assert!(failed.stderr.ends_with(&format!("before\n{expected}")), "{}", failed.stderr);
+    let quiet = docker.carrack(&stage, &[&arguments[..], &["-q"]].concat()).expect_code(1);
+    assert_eq!(
+        quiet.stderr,
+        format!("before\n{expected}"),
+        "the failed step's output and nothing of the others"
+    );
+
+    stage.project.write("other/Dockerfile", "FROM scratch\nCOPPY a b\n");
+    let failed = docker.carrack(&stage, &["build", "-f", "other/Dockerfile"]).expect_code(2);
+    let expected = format!(
+        "error: the Dockerfile of {name} makes no sense\n --> other/Dockerfile:2:1\n  |\n2 | COPPY a b\n  | \
+        ^^^^^^^^^ unknown instruction: COPPY"
+    );
+    assert!(failed.stderr.contains(&expected), "{}", failed.stderr);
+}
+
+#[test]
+fn a_signal_stops_the_build_in_the_engine() {
+    let Some(docker) = Docker::start("a_signal_stops_the_build_in_the_engine") else { return };
+    let stage = with_dockerfile("FROM scratch\nCOPY rootfs /\nRUN echo running && sleep 901181\n");
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut command = docker.command(&stage, &["build", "--network", "none"]);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while line != "running\n" {
+            line.clear();
+            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended by itself");
+        }
+        assert!(is_running("sleep 901181"), "the search finds what runs");
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let mut rest = String::new();
+        stderr.read_to_string(&mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{rest}");
+        let start = Instant::now();
+        while is_running("sleep 901181") {
+            assert!(start.elapsed() < PATIENCE, "the step goes on");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn is_running(text: &str) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    // Processes end while they are looked at.
+    let mut lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    lines.any(|line| String::from_utf8_lossy(&line).replace('\0', " ").contains(text))
+}
+
+#[test]
+fn no_engine_answers() {
+    if !Path::new("/usr/bin/docker").exists() {
+        return skipped("no_engine_answers", "docker.io is not installed");
+    }
+    let stage = with_dockerfile(SERVER);
+    let mut command = stage.command(&["build"]);
+    command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    finish(&mut command)
+        .expect_code(4)
+        .expect_stderr("error: the engine does not answer docker ")
+        .expect_stderr("unix:///nonexistent/docker.sock")
+        .expect_stderr("hint: start Docker");
+}
+
+#[test]
+fn no_client() {
+    let stage = with_dockerfile(SERVER);
+    let nothing = path_of(&stage.home.path().join("programs"), &["true"]);
+    let mut command = stage.command(&["build"]);
+    finish(command.env("PATH", &nothing)).expect_code(3).expect_stderr(
+        "error: no docker client on this machine can drive BuildKit\n\
+        hint: install Docker, or build with `--engine embedded`, which needs none\n",
+    );
+    let mut command = stage.command(&["build", "--engine", "buildkit=tcp://127.0.0.1:1"]);
+    finish(command.env("PATH", &nothing)).expect_code(3).expect_stderr(
+        "error: cannot build at tcp://127.0.0.1:1: buildctl is not installed\n\
+        hint: install buildctl, or let buildx know the place: `docker buildx create --name there --driver remote \
+        tcp://127.0.0.1:1`, then `carrack build --engine buildkit --builder there`\n",
+    );
+}
+
+#[test]
+fn what_is_built() {
+    let stage = Stage::new(Project::new());
+    stage.project.write("compose.yaml", "services: {}\n");
+    check(
+        &stage,
+        &["build"],
+        2,
+        "error: there is neither a Cargo.toml nor a Dockerfile beside ./compose.yaml\n\
+        hint: run `carrack compose build` to build the services of a compose file\n",
+    );
+    stage.project.write("Dockerfile", "FROM scratch\n");
+    check(
+        &stage,
+        &["build", "--engine", "embedded"],
+        2,
+        "error: the embedded engine cannot build ./Dockerfile yet\n\
+        hint: leave `--engine embedded` out: a Dockerfile is built by Docker\n",
+    );
+    // A workspace wins, unless -f is given.
+    let stage = Stage::app();
+    stage.project.write("Dockerfile", "FROM scratch\n");
+    check(
+        &stage,
+        &["build", "-f", "Dockerfile", "--engine", "embedded"],
+        2,
+        "error: the embedded engine cannot build Dockerfile yet\n\
+        hint: leave `--engine embedded` out: a Dockerfile is built by Docker\n",
+    );
+    stage.build(&["--offline"]).expect_stderr("  Workspace  ");
+}
+
+#[test]
+fn options_without_meaning() {
+    let stage = Stage::app();
+    stage.project.write("Dockerfile", "FROM scratch\n");
+    for option in
+        [["--target", "app"], ["--build-arg", "A=b"], ["--cache-to", "type=inline"], ["--builder", "kube"]]
+    {
+        check(
+            &stage,
+            &[&["build", "--offline"], &option[..]].concat(),
+            2,
+            &format!(
+                "error: {} has no meaning for the embedded engine\n\
+                hint: add `--engine docker`, or leave the option out\n",
+                option[0]
+            ),
+        );
+    }
+    for option in [&["--bin", "app"][..], &["--profile", "dev"], &["--locked"]] {
+        check(
+            &stage,
+            &[&["build", "-f", "Dockerfile"], option].concat(),
+            2,
+            &format!(
+                "error: {} has no meaning for a Dockerfile\n\
+                hint: leave it out, or build the workspace without -f\n",
+                option[0]
+            ),
+        );
+    }
+    check(
+        &stage,
+        &["build", "--offline", "--engine", "docker", "--target", "app"],
+        2,
+        "error: --target has no meaning for a workspace on an engine of Docker's\n\
+        hint: choose a service with --bin NAME\n",
+    );
+    check(
+        &stage,
+        &["cache", "prune"],
+        2,
+        "error: cannot prune the embedded engine's cache yet\n\
+        hint: remove images with `carrack rm`, or prune Docker's build cache with --engine docker\n",
+    );
+}
+
+#[test]
+fn the_configuration_names_the_engine() {
+    let stage = Stage::configured("[package.metadata.carrack]\nengine = \"docker\"\n");
+    stage.run(&["build", "--offline"]).expect_code(2).expect_stderr("`engine` stands in the wrong place");
+    let stage = Stage::configured("[workspace.metadata.carrack]\nengine = \"dokcer\"\n[workspace]\n");
+    stage
+        .run(&["build", "--offline"])
+        .expect_code(2)
+        .expect_stderr("`dokcer` is none of `embedded`, `docker`");
+    let stage = Stage::configured("[workspace.metadata.carrack]\nengine = \"docker\"\n[workspace]\n");
+    stage
+        .run(&["build", "--offline", "--target", "app"])
+        .expect_code(2)
+        .expect_stderr("for a workspace on an engine of Docker's");
+    stage.build(&["--offline", "--engine", "embedded"]);
+}
