@@ -6,3 +6,4 @@ mod differential;
 mod dockerfile;
 mod expand;
 mod hostile;
+mod pages;

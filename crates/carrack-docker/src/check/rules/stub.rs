@@ -1,0 +1,150 @@
+//! A stub is compiled in place of the sources, so that dependencies have a layer of their own. Cargo compares times of
+//! modification; a copied file has the time it has in the repository, which is before that.
+
+use super::super::cargo::{CargoCall, Verb};
+use super::super::model::{Model, Placed, Step, builds, joined};
+use super::super::shell::Operator;
+use super::super::{Edit, Found};
+
+/// A stub's file.
+struct Stub {
+    path: String,
+    folder: Option<String>,
+}
+
+/// What of a build decides which files cargo writes.
+type Results = (String, Option<String>, Option<String>);
+
+fn results(placed: &Placed, call: &CargoCall) -> Results {
+    (call.profile_folder().to_owned(), placed.target.clone(), placed.target_folder.clone())
+}
+
+/// Every file that a command makes up.
+fn stubs(placed: &Placed) -> Vec<Stub> {
+    let folder = || placed.folder.clone();
+    let written = placed.command.outputs.iter();
+    let mut paths: Vec<String> = written.map(|word| word.value.clone()).collect();
+    match placed.command.program() {
+        Some(("touch" | "tee", words)) => {
+            paths.extend(
+                words.iter().filter(|word| !word.value.starts_with('-')).map(|word| word.value.clone()),
+            );
+        }
+        Some(("cp", [.., to])) => paths.push(to.value.clone()),
+        _ => {}
+    }
+    if let Some(call) = placed.cargo.as_ref().filter(|call| call.verb == Verb::New) {
+        let name = call.operand.as_deref().unwrap_or(".");
+        paths.push(format!("{name}/src/main.rs"));
+        paths.push(format!("{name}/src/lib.rs"));
+    }
+    let sources = paths.into_iter().filter(|path| path.ends_with(".rs"));
+    sources.map(|path| Stub { path, folder: folder() }).collect()
+}
+
+/// Whether this makes cargo look again, although times say that nothing changed.
+fn clears(placed: &Placed) -> Clears {
+    match placed.command.program() {
+        Some(("touch", words))
+            if words.iter().any(|word| word.value.contains(".rs") || word.value.contains("src")) =>
+        {
+            Clears::WhatIsThere
+        }
+        Some(("find", words)) if words.iter().any(|word| word.value == "touch") => Clears::WhatIsThere,
+        Some(("xargs", words)) if words.iter().any(|word| word.value == "touch") => Clears::WhatIsThere,
+        Some(("rm", words)) if words.iter().any(|word| removes_results(&word.value)) => Clears::Results,
+        _ if placed.cargo.as_ref().is_some_and(|call| call.verb == Verb::Clean) => Clears::Results,
+        _ => Clears::Nothing,
+    }
+}
+
+enum Clears {
+    Nothing,
+    /// Sources that are copied later are still too old.
+    WhatIsThere,
+    Results,
+}
+
+/// Whether deleting this makes cargo compile again. Crates' files have underscores where packages have hyphens, and
+/// the program next to `deps` is only a second name: cargo makes it again from the first.
+fn removes_results(path: &str) -> bool {
+    let Some(behind) = path
+        .split_once("target")
+        .map(|(_, behind)| behind)
+        .or_else(|| path.split_once("TARGET_DIR").map(|(_, behind)| behind))
+    else {
+        return path.contains(".fingerprint");
+    };
+    if behind.contains(".fingerprint") {
+        return true;
+    }
+    match behind.split_once("/deps/") {
+        Some((_, name)) => !name.trim_end_matches('*').trim_end_matches('-').contains('-'),
+        None => behind.trim_matches(['}', '/', '*']).split('/').count() <= 1,
+    }
+}
+
+/// The stub is compiled, the sources come with old times, cargo takes the stub for fresh.
+pub(crate) fn may_ship(model: &Model<'_>) -> Vec<Found> {
+    (0..model.stages.len()).filter_map(|stage| stage_may_ship(model, stage)).collect()
+}
+
+fn stage_may_ship(model: &Model<'_>, stage: usize) -> Option<Found> {
+    let steps = model.history(stage);
+    let own = model.stages[stage].steps.len();
+    let inherited = steps.len() - own;
+    let mut stubs_seen: Vec<Stub> = Vec::new();
+    let mut compiled: Vec<Results> = Vec::new();
+    let mut sources_came = false;
+    for (index, step) in steps.iter().enumerate() {
+        if step.brings_sources() && !compiled.is_empty() {
+            sources_came = true;
+        }
+        for placed in &step.commands {
+            match clears(placed) {
+                Clears::Results => compiled.clear(),
+                Clears::WhatIsThere if sources_came => compiled.clear(),
+                _ if sources_came => {}
+                _ => stubs_seen.extend(stubs(placed)),
+            }
+            let Some(call) = placed.cargo.as_ref().filter(|call| builds(call)) else { continue };
+            let results = results(placed, call);
+            match sources_came {
+                false if !stubs_seen.is_empty() && !step.brings_sources() => compiled.push(results),
+                true if compiled.contains(&results) => {
+                    return (index >= inherited).then(|| found(step, placed, call, &stubs_seen));
+                }
+                _ => {}
+            }
+        }
+    }
+    None
+}
+
+fn found(step: &Step<'_>, placed: &Placed, call: &CargoCall, stubs: &[Stub]) -> Found {
+    let paths: Option<Vec<&str>> = stubs
+        .iter()
+        .map(|stub| {
+            let plain = !stub.path.contains(['$', '*', '{', ' ']);
+            let same = joined(stub.folder.as_deref(), "x") == joined(placed.folder.as_deref(), "x");
+            (plain && (same || stub.path.starts_with('/'))).then_some(stub.path.as_str())
+        })
+        .collect();
+    let found =
+        Found::at(call.verb_word.range.clone(), "cargo may take the stub for the program that is built here");
+    let can_insert = placed.command.in_shell
+        && placed.command.before != Operator::Pipe
+        && placed.command.start >= step.instruction.range.start;
+    match paths.filter(|_| can_insert) {
+        Some(mut paths) => {
+            paths.sort_unstable();
+            paths.dedup();
+            let touch = format!("touch -c {} && ", paths.join(" "));
+            let at = placed.command.start;
+            found
+                .hint(format!("run `touch {}` before this build", paths.join(" ")))
+                .fix("touch the sources before the build", Edit::Replace { range: at..at, with: touch })
+        }
+        None => found,
+    }
+}
