@@ -1,6 +1,8 @@
 //! Everything that can end a command badly, with the words for it: what was attempted, on what, why it failed, what to
 //! do now. Libraries hand up facts; this is the one place where facts become sentences, hints and exit codes.
 
+mod dockerfile;
+
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -12,6 +14,8 @@ use carrack_cargo::missing::{Diagnosis, diagnose};
 use carrack_cargo::plan::PlanError;
 use carrack_cargo::toolchain::{ChosenBy, ToolchainError};
 use carrack_context::ContextError;
+use carrack_docker::dockerfile::DockerfileError;
+use carrack_docker::dockerignore::DockerignoreError;
 use carrack_engine::EngineError;
 use carrack_oci::{CarrierError, EngineError as LoadError, ImageError, ReferenceError, RootfsError};
 use carrack_sandbox::{Exit, SandboxError};
@@ -103,6 +107,23 @@ pub(crate) enum Failure {
         action: &'static str,
         path: PathBuf,
         source: std::io::Error,
+    },
+    NoDockerfile {
+        folder: PathBuf,
+    },
+    /// A file that a check needs.
+    Unreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    Dockerfile(DockerfileError),
+    Dockerignore {
+        path: PathBuf,
+        source: DockerignoreError,
+    },
+    Manifest {
+        path: PathBuf,
+        message: String,
     },
     Cancelled {
         signal: i32,
@@ -203,6 +224,11 @@ impl Failure {
             | Self::AmbiguousImage { .. }
             | Self::NothingToRun { .. }
             | Self::User { .. }
+            | Self::NoDockerfile { .. }
+            | Self::Unreadable { .. }
+            | Self::Dockerfile(_)
+            | Self::Dockerignore { .. }
+            | Self::Manifest { .. }
             | Self::Sandbox(SandboxError::ProgramNotFound { .. } | SandboxError::WorkingDirectory { .. }) => {
                 code::USAGE
             }
@@ -321,6 +347,23 @@ impl Failure {
                 let words = Words::new(format!("cannot {action} {}", path.display())).note(source.to_string());
                 words.hint(io_hint(source))
             }
+            Self::NoDockerfile { folder } => {
+                Words::new(format!("there is no Dockerfile in {}", folder.display()))
+                    .note("looked for Dockerfile, Containerfile, Dockerfile.* and *.Dockerfile")
+                    .hint("name one, as in `carrack check deploy/Dockerfile`")
+            }
+            Self::Unreadable { path, source } => {
+                Words::new(format!("cannot read {}", path.display())).note(source.to_string()).hint(io_hint(source))
+            }
+            Self::Dockerfile(error) => dockerfile::words(error),
+            Self::Dockerignore { path, source } => {
+                Words::new(format!("cannot understand line {} of {}", source.line, path.display()))
+                    .note(format!("the pattern `{}` is malformed", source.pattern))
+                    .hint("mend it: Docker refuses it too")
+            }
+            Self::Manifest { path, message } => Words::new(format!("cannot understand {}", path.display()))
+                .note(message)
+                .hint("run `cargo metadata` and mend what it says"),
             Self::Cancelled { signal } => Words::new(format!("stopped by signal {signal}")),
             Self::Bug { what } => Words::new(format!("this is a bug in Carrack: {what}"))
                 .hint("report it with the command line and this text"),

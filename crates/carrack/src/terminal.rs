@@ -1,10 +1,10 @@
-//! What standard error can show, decided once.
+//! What standard error and standard output can show, decided once.
 
 use std::io::IsTerminal;
 
 use anstyle::{AnsiColor, Style};
 
-/// What standard error can show.
+/// What one of them can show.
 #[derive(Debug, Clone)]
 pub(crate) struct Terminal {
     terminal: bool,
@@ -15,8 +15,16 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Looks at standard error and at `NO_COLOR`, `CLICOLOR_FORCE`, `CI` and `TERM`.
     pub(crate) fn of_stderr() -> Self {
+        Self::of(std::io::stderr().is_terminal())
+    }
+
+    /// The same for standard output.
+    pub(crate) fn of_stdout() -> Self {
+        Self::of(std::io::stdout().is_terminal())
+    }
+
+    fn of(terminal: bool) -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
-        let terminal = std::io::stderr().is_terminal();
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let colour = !set("NO_COLOR") && (set("CLICOLOR_FORCE") || (terminal && !dumb));
         Self { terminal, colour, moving: terminal && !dumb && !set("CI") }

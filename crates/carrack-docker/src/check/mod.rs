@@ -178,6 +178,11 @@ pub fn apply(text: &str, fixes: &[&Fix]) -> String {
     result
 }
 
+/// Whether a file copies from cargo's results in the context: then they must not be left out of it.
+pub fn takes_results(dockerfile: &Dockerfile) -> bool {
+    Model::new(dockerfile, &Surroundings::default()).takes_results()
+}
+
 /// Names in `# check=skip=A,B`; what Docker's own check of the same thing is called counts too.
 fn skipped(dockerfile: &Dockerfile) -> Vec<String> {
     let directive = dockerfile.directive("check").map_or("", |value| value.as_str());

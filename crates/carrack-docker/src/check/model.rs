@@ -327,6 +327,15 @@ impl<'m> Model<'m> {
             .any(|step| matches!(step.instruction.kind, Kind::Cmd(_) | Kind::Entrypoint(_)))
     }
 
+    /// Whether something is copied from cargo's results in the context: programs that were built outside.
+    pub(super) fn takes_results(&self) -> bool {
+        let copied =
+            self.stages.iter().flat_map(|stage| &stage.steps).filter_map(|step| step.copied.as_ref());
+        let mut paths =
+            copied.filter(|copied| copied.origin == Origin::Context).flat_map(|copied| &copied.paths);
+        paths.any(|path| path.path.split('/').any(|name| name == "target"))
+    }
+
     /// Whether a file of the context is in the image after these steps.
     pub(super) fn has(&self, steps: &[&Step<'m>], path: &str) -> bool {
         let ignored = self.surroundings.ignore.as_ref().is_some_and(|ignore| ignore.ignores(path));

@@ -7,14 +7,7 @@ use super::super::{Edit, Found};
 fn taking<'a>(model: &'a Model<'_>, path: &str) -> Option<&'a Copied<'a>> {
     let copied = model.stages.iter().flat_map(|stage| &stage.steps).filter_map(|step| step.copied.as_ref());
     let mut from_context = copied.filter(|copied| copied.origin == Origin::Context);
-    // Someone wants programs that were built outside.
-    let wants_results = model.stages.iter().flat_map(|stage| &stage.steps).any(|step| {
-        let copied = step.copied.as_ref().filter(|copied| copied.origin == Origin::Context);
-        copied.is_some_and(|copied| {
-            copied.paths.iter().any(|path| path.path.split('/').any(|name| name == "target"))
-        })
-    });
-    from_context.find(|copied| !wants_results && copied.takes(path))
+    from_context.find(|copied| !model.takes_results() && copied.takes(path))
 }
 
 fn target(model: &Model<'_>) -> (String, String) {

@@ -12,11 +12,26 @@ struct Stub {
     folder: Option<String>,
 }
 
-/// What of a build decides which files cargo writes.
-type Results = (String, Option<String>, Option<String>);
+/// What of a build decides which files cargo writes, and whether they are in the layer or in a cache.
+#[derive(PartialEq)]
+struct Results {
+    profile: String,
+    target: Option<String>,
+    folder: Option<String>,
+    cache: Option<String>,
+}
 
-fn results(placed: &Placed, call: &CargoCall) -> Results {
-    (call.profile_folder().to_owned(), placed.target.clone(), placed.target_folder.clone())
+fn results(step: &Step<'_>, placed: &Placed, call: &CargoCall) -> Results {
+    let cache = placed.target_folder.as_deref().and_then(|folder| step.cache_at(folder)).map(|mounted| {
+        let id = mounted.mount.id.as_ref().map(|id| id.to_string());
+        id.or_else(|| mounted.target.clone()).unwrap_or_default()
+    });
+    Results {
+        profile: call.profile_folder().to_owned(),
+        target: placed.target.clone(),
+        folder: placed.target_folder.clone(),
+        cache,
+    }
 }
 
 /// Every file that a command makes up.
@@ -108,7 +123,7 @@ fn stage_may_ship(model: &Model<'_>, stage: usize) -> Option<Found> {
                 _ => stubs_seen.extend(stubs(placed)),
             }
             let Some(call) = placed.cargo.as_ref().filter(|call| builds(call)) else { continue };
-            let results = results(placed, call);
+            let results = results(step, placed, call);
             match sources_came {
                 false if !stubs_seen.is_empty() && !step.brings_sources() => compiled.push(results),
                 true if compiled.contains(&results) => {
