@@ -12,6 +12,8 @@ pub(super) struct CargoCall {
     pub(super) profile: String,
     /// `--target`.
     pub(super) target: Option<String>,
+    /// `--target` is there more than once: results are in several folders.
+    pub(super) has_many_targets: bool,
     /// `--target-dir`.
     pub(super) target_folder: Option<String>,
     /// `--locked` or `--frozen`.
@@ -116,6 +118,8 @@ impl CargoCall {
             verb_word: verb_word.clone(),
             profile: profile.unwrap_or_else(|| "dev".to_owned()),
             target: value("--target"),
+            has_many_targets: own.iter().filter(|word| word.split('=').next() == Some("--target")).count()
+                > 1,
             target_folder: value("--target-dir"),
             locked: has("--locked") || has("--frozen"),
             operand: own.iter().find(|word| !word.starts_with('-')).map(|word| (*word).to_owned()),

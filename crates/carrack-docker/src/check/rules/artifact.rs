@@ -83,7 +83,8 @@ fn is_put_there(model: &Model<'_>, stage: usize, path: &str) -> bool {
         let written = step.commands.iter().any(|placed| {
             let Some(("cp" | "mv" | "install", words)) = placed.command.program() else { return false };
             let to = words.last().and_then(|word| joined(placed.folder.as_deref(), &word.value));
-            to.is_some_and(|to| lies_in(path, &to)) && step.cache_at(path).is_none()
+            let folder = path.rsplit_once('/').map(|(folder, _)| folder);
+            to.is_some_and(|to| to == path || Some(to.as_str()) == folder) && step.cache_at(path).is_none()
         });
         copied || written
     })
@@ -155,7 +156,10 @@ pub(crate) fn elsewhere(model: &Model<'_>) -> Vec<Found> {
 fn results(placed: &Placed, call: &CargoCall) -> Option<String> {
     let folder = placed.target_folder.as_deref()?;
     let profile = call.profile_folder();
-    if profile.contains('$') || placed.target.as_deref().is_some_and(|target| target.contains('$')) {
+    if call.has_many_targets
+        || profile.contains('$')
+        || placed.target.as_deref().is_some_and(|target| target.contains('$'))
+    {
         return None;
     }
     Some(match &placed.target {

@@ -46,7 +46,7 @@ pub(crate) fn no_dependency_layer(model: &Model<'_>) -> Vec<Found> {
         let inherited = steps.len() - model.stages[stage].steps.len();
         // A target folder that comes from another stage brings its dependencies along.
         let has_results = steps.iter().any(|step| {
-            let copied = step.copied.as_ref().filter(|copied| matches!(copied.origin, Origin::Stage(_)));
+            let copied = step.copied.as_ref().filter(|copied| copied.origin != Origin::Context);
             copied.is_some_and(|copied| copied.paths.iter().any(|path| path.path.contains("target")))
         });
         for (index, step) in steps.iter().enumerate() {

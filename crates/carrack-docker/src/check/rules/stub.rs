@@ -5,6 +5,7 @@ use super::super::cargo::{CargoCall, Verb};
 use super::super::model::{Model, Placed, Step, builds, joined};
 use super::super::shell::Operator;
 use super::super::{Edit, Found};
+use crate::dockerignore::Dockerignore;
 
 /// A stub's file.
 struct Stub {
@@ -50,34 +51,41 @@ fn stubs(placed: &Placed) -> Vec<Stub> {
     }
     if let Some(call) = placed.cargo.as_ref().filter(|call| call.verb == Verb::New) {
         let name = call.operand.as_deref().unwrap_or(".");
-        paths.push(format!("{name}/src/main.rs"));
-        paths.push(format!("{name}/src/lib.rs"));
+        let is_library = placed.command.words.iter().any(|word| word.value == "--lib");
+        paths.push(format!("{name}/src/{}.rs", if is_library { "lib" } else { "main" }));
     }
     let sources = paths.into_iter().filter(|path| path.ends_with(".rs"));
     sources.map(|path| Stub { path, folder: folder() }).collect()
 }
 
-/// Whether this makes cargo look again, although times say that nothing changed.
-fn clears(placed: &Placed) -> Clears {
+/// What makes cargo look again, although times say that nothing changed.
+enum Clears<'p> {
+    Nothing,
+    /// These files, if they are there already: what is copied later is still too old.
+    Touched(Vec<&'p str>),
+    AllThatIsThere,
+    Results,
+}
+
+fn clears(placed: &Placed) -> Clears<'_> {
     match placed.command.program() {
-        Some(("touch", words))
-            if words.iter().any(|word| word.value.contains(".rs") || word.value.contains("src")) =>
-        {
-            Clears::WhatIsThere
+        Some(("touch", words)) => Clears::Touched(words.iter().map(|word| word.value.as_str()).collect()),
+        Some(("find" | "xargs", words)) if words.iter().any(|word| word.value == "touch") => {
+            Clears::AllThatIsThere
         }
-        Some(("find", words)) if words.iter().any(|word| word.value == "touch") => Clears::WhatIsThere,
-        Some(("xargs", words)) if words.iter().any(|word| word.value == "touch") => Clears::WhatIsThere,
         Some(("rm", words)) if words.iter().any(|word| removes_results(&word.value)) => Clears::Results,
         _ if placed.cargo.as_ref().is_some_and(|call| call.verb == Verb::Clean) => Clears::Results,
         _ => Clears::Nothing,
     }
 }
 
-enum Clears {
-    Nothing,
-    /// Sources that are copied later are still too old.
-    WhatIsThere,
-    Results,
+/// Whether a stub's file is among those that are touched. One whose name a loop makes up is, if a pattern is.
+fn is_touched(stub: &Stub, touched: &[&str], folder: Option<&str>) -> bool {
+    let Some(path) = joined(stub.folder.as_deref().or(folder), &stub.path) else { return true };
+    touched.iter().filter_map(|word| joined(folder, word)).any(|word| {
+        let fits = Dockerignore::parse(&word).is_ok_and(|pattern| pattern.ignores(&path));
+        word == path || fits || (path.contains('$') && word.contains(['*', '$']))
+    })
 }
 
 /// Whether deleting this makes cargo compile again. Crates' files have underscores where packages have hyphens, and
@@ -118,7 +126,14 @@ fn stage_may_ship(model: &Model<'_>, stage: usize) -> Option<Found> {
         for placed in &step.commands {
             match clears(placed) {
                 Clears::Results => compiled.clear(),
-                Clears::WhatIsThere if sources_came => compiled.clear(),
+                Clears::AllThatIsThere if sources_came => compiled.clear(),
+                Clears::Touched(touched) if sources_came => {
+                    let folder = placed.folder.as_deref();
+                    stubs_seen.retain(|stub| !is_touched(stub, &touched, folder));
+                    if stubs_seen.is_empty() {
+                        compiled.clear();
+                    }
+                }
                 _ if sources_came => {}
                 _ => stubs_seen.extend(stubs(placed)),
             }
