@@ -1,7 +1,7 @@
 //! Finds where here-documents are opened on an instruction's line.
 
 use super::text::Text;
-use super::words::words;
+use super::words::word_ranges;
 
 /// `<<NAME` on an instruction's line.
 #[derive(Debug, Clone)]
@@ -23,9 +23,20 @@ pub(super) fn may_follow(line: &str) -> bool {
     ["RUN", "COPY", "ADD"].iter().any(|name| word.eq_ignore_ascii_case(name)) && line.contains("<<")
 }
 
-/// Every opening on a line, in order.
+/// Every opening on a line, in order. Between `<<` and the name may be white space.
 pub(super) fn openings(line: &Text, escape: char) -> Vec<Opening> {
-    words(line, escape).into_iter().filter_map(opening).collect()
+    let mut ranges = word_ranges(line, escape).into_iter().peekable();
+    let mut openings = Vec::new();
+    while let Some(mut range) = ranges.next() {
+        let descriptor = line[range.clone()].strip_suffix("<<");
+        if descriptor.is_some_and(|descriptor| descriptor.bytes().all(|byte| byte.is_ascii_digit()))
+            && let Some(name) = ranges.next_if(|name| !line[name.clone()].contains('<'))
+        {
+            range.end = name.end;
+        }
+        openings.extend(opening(line.slice(range)));
+    }
+    openings
 }
 
 /// A word that opens a here-document.
@@ -36,7 +47,7 @@ pub(super) fn opening(word: Text) -> Option<Opening> {
     }
     let (strips_tabs, quoted) = match rest.strip_prefix('-') {
         Some(rest) => (true, rest),
-        None => (false, rest),
+        None => (false, rest.trim_start()),
     };
     if quoted.is_empty() || quoted.contains('<') {
         return None;

@@ -65,7 +65,7 @@ fn read_text(
 
 impl Reading {
     fn kind(mut self) -> Result<Kind, Placed> {
-        if self.rest.is_empty() {
+        if self.rest.is_empty() && !self.may_be_empty() {
             return Err(self.too_few("arguments"));
         }
         match self.name {
@@ -79,7 +79,7 @@ impl Reading {
                 self.only(&flags, &[])?;
                 // A list may start with dashes; nothing else takes flags.
                 self.rest = rest;
-                if self.rest.is_empty() {
+                if self.rest.is_empty() && !self.may_be_empty() {
                     return Err(self.too_few("arguments"));
                 }
                 self.without_flags()
@@ -157,14 +157,21 @@ impl Reading {
     fn run(mut self) -> Result<Kind, Placed> {
         let (flags, rest) = words::flags(&self.rest, self.escape);
         self.only(&flags, &["mount", "network", "security", "device"])?;
-        let network = self.one(&flags, "network")?;
-        let security = self.one(&flags, "security")?;
+        let network = self.valid(&flags, "network", "default, none or host", |value| {
+            ["default", "none", "host"].contains(&value)
+        })?;
+        let security = self.valid(&flags, "security", "sandbox or insecure", |value| {
+            ["sandbox", "insecure"].contains(&value)
+        })?;
+        let is_empty = |flag: &&Flag| {
+            flag.name.as_str() == "mount" && flag.value.as_ref().is_some_and(|value| value.is_empty())
+        };
+        if let Some(flag) = flags.iter().find(is_empty) {
+            return Err((flag.range.clone(), Problem::FlagWithoutValue { flag: "mount" }));
+        }
         let mounts = self.all(&flags, "mount")?.iter().map(mount::read).collect::<Result<_, _>>()?;
         let devices = self.all(&flags, "device")?;
         self.rest = rest;
-        if self.rest.is_empty() {
-            return Err(self.too_few("a command"));
-        }
         let command = self.command_line()?;
         let heredocs = std::mem::take(&mut self.heredocs).map(document).collect();
         Ok(Kind::Run(Run { mounts, network, security, devices, command, heredocs }))
@@ -222,16 +229,20 @@ impl Reading {
         if rest.is_empty() {
             return Err(self.too_few("a command behind CMD"));
         }
+        let duration = |name| self.valid(&flags, name, "a duration, as in 1m30s", is_duration);
         let mut probe = Probe {
             command: CommandLine::Exec(Vec::new()),
-            interval: self.one(&flags, "interval")?,
-            timeout: self.one(&flags, "timeout")?,
-            start_period: self.one(&flags, "start-period")?,
-            start_interval: self.one(&flags, "start-interval")?,
-            retries: self.one(&flags, "retries")?,
+            interval: duration("interval")?,
+            timeout: duration("timeout")?,
+            start_period: duration("start-period")?,
+            start_interval: duration("start-interval")?,
+            retries: self.valid(&flags, "retries", "a number", |value| value.parse::<u32>().is_ok())?,
         };
         self.rest = rest;
         probe.command = self.command_line()?;
+        if matches!(&probe.command, CommandLine::Exec(words) if words.is_empty()) {
+            return Err(self.too_few("a command behind CMD"));
+        }
         Ok(Kind::Healthcheck(Healthcheck::Probe(Box::new(probe))))
     }
 
@@ -303,6 +314,11 @@ impl Reading {
         words.into_iter().map(pair).collect()
     }
 
+    /// An empty command is one: it takes away that of the base image.
+    fn may_be_empty(&self) -> bool {
+        ["CMD", "ENTRYPOINT", "RUN"].contains(&self.name)
+    }
+
     /// Refuses flags that the instruction does not have.
     fn only(&self, flags: &[Flag], known: &[&'static str]) -> Result<(), Placed> {
         let Some(flag) = flags.iter().find(|flag| !known.contains(&flag.name.as_str())) else {
@@ -319,11 +335,14 @@ impl Reading {
     /// The values of a flag that may be there several times.
     fn all(&self, flags: &[Flag], name: &'static str) -> Result<Vec<Text>, Placed> {
         let same = flags.iter().filter(|flag| flag.name.as_str() == name);
-        same.map(|flag| {
-            let value = flag.value.clone().filter(|value| !value.is_empty());
-            value.ok_or_else(|| (flag.range.clone(), Problem::FlagWithoutValue { flag: name }))
-        })
-        .collect()
+        let values: Result<Vec<Text>, Placed> = same
+            .map(|flag| {
+                let problem = || (flag.range.clone(), Problem::FlagWithoutValue { flag: name });
+                flag.value.clone().ok_or_else(problem)
+            })
+            .collect();
+        // An empty value is none.
+        Ok(values?.into_iter().filter(|value| !value.is_empty()).collect())
     }
 
     fn one(&self, flags: &[Flag], name: &'static str) -> Result<Option<Text>, Placed> {
@@ -334,20 +353,61 @@ impl Reading {
         }
     }
 
+    /// The value of a flag that takes some values only.
+    fn valid(
+        &self,
+        flags: &[Flag],
+        name: &'static str,
+        expected: &'static str,
+        is_valid: impl Fn(&str) -> bool,
+    ) -> Result<Option<Text>, Placed> {
+        match self.one(flags, name)? {
+            Some(value) if !is_valid(&value) => {
+                Err((value.range(), Problem::BadFlagValue { flag: name, found: value.to_string(), expected }))
+            }
+            value => Ok(value),
+        }
+    }
+
     fn switch(&self, flags: &[Flag], name: &'static str) -> Result<Option<bool>, Placed> {
-        let Some(flag) = flags.iter().find(|flag| flag.name.as_str() == name) else { return Ok(None) };
-        match &flag.value {
+        let mut same = flags.iter().filter(|flag| flag.name.as_str() == name);
+        let Some(flag) = same.next() else { return Ok(None) };
+        if let Some(second) = same.next() {
+            return Err((second.range.clone(), Problem::FlagTwice { flag: name }));
+        }
+        match flag.value.as_ref().map(|value| value.to_ascii_lowercase()) {
             None => Ok(Some(true)),
-            Some(value) => mount::boolean(value).map(Some).ok_or_else(|| {
-                let found = value.to_string();
-                (flag.range.clone(), Problem::BadFlagValue { flag: name, found, expected: "true or false" })
-            }),
+            Some(value) if value.is_empty() => {
+                Err((flag.range.clone(), Problem::FlagWithoutValue { flag: name }))
+            }
+            Some(value) if value == "true" => Ok(Some(true)),
+            Some(value) if value == "false" => Ok(Some(false)),
+            Some(found) => {
+                let expected = "true or false";
+                Err((flag.range.clone(), Problem::BadFlagValue { flag: name, found, expected }))
+            }
         }
     }
 
     fn too_few(&self, needs: &'static str) -> Placed {
         (self.keyword.range(), Problem::TooFewArguments { name: self.name.to_owned(), needs })
     }
+}
+
+/// Numbers with units, one behind the other: `1m30s`, `1.5h`, `0`.
+fn is_duration(text: &str) -> bool {
+    let mut rest = text;
+    while !rest.is_empty() && rest != "0" {
+        let number = rest.len()
+            - rest.trim_start_matches(|character: char| character.is_ascii_digit() || character == '.').len();
+        let unit = ["ns", "us", "µs", "ms", "s", "m", "h"].iter().find(|unit| {
+            let behind = rest[number..].strip_prefix(**unit);
+            behind.is_some_and(|behind| !behind.starts_with(|character: char| character.is_alphabetic()))
+        });
+        let Some(unit) = unit.filter(|_| rest[..number].parse::<f64>().is_ok()) else { return false };
+        rest = &rest[number + unit.len()..];
+    }
+    !text.is_empty()
 }
 
 fn document((opening, text): (Opening, Text)) -> Heredoc {

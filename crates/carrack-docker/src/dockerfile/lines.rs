@@ -55,7 +55,6 @@ pub(super) fn split(text: &str) -> Result<Lines, Placed> {
     if text.starts_with('\u{feff}') {
         reader.at = '\u{feff}'.len_utf8();
     }
-    let first = reader.at;
     let mut found = Lines { directives: Vec::new(), escape: '\\', lines: Vec::new() };
     let mut comments = Vec::new();
     let mut directives_over = false;
@@ -63,11 +62,10 @@ pub(super) fn split(text: &str) -> Result<Lines, Placed> {
         let trimmed = physical.trim_start();
         let indent = physical.len() - trimmed.len();
         if let Some(comment) = trimmed.strip_prefix('#') {
-            let is_shebang = start == first && comment.starts_with('!');
             let directive = if directives_over { None } else { directive(comment, start + indent + 1) };
             match directive {
                 Some(directive) => add_directive(&mut found, directive)?,
-                None => directives_over |= !is_shebang,
+                None => directives_over = true,
             }
             comments
                 .push(Comment { text: Text::copied(comment.trim(), place(physical, comment.trim(), start)) });

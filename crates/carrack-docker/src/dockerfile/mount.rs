@@ -136,10 +136,8 @@ fn whole(mount: Mount) -> Result<Mount, Placed> {
     let is_file = matches!(kind, MountKind::Secret | MountKind::Ssh);
     let misplaced = [
         ("sharing", mount.sharing.is_some() && kind != MountKind::Cache),
-        ("env", mount.env.is_some() && kind != MountKind::Secret),
         ("size", mount.size.is_some() && kind != MountKind::Tmpfs),
         ("required", mount.required.is_some() && !is_file),
-        ("from", mount.from.is_some() && !matches!(kind, MountKind::Bind | MountKind::Cache)),
     ];
     if let Some((key, _)) = misplaced.into_iter().find(|(_, misplaced)| *misplaced) {
         return Err((at, Problem::MountKeyMisplaced { kind: kind.name(), key }));

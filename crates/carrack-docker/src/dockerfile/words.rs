@@ -29,7 +29,12 @@ pub(super) fn plain_words(text: &Text) -> Vec<Text> {
 
 /// Words between white space that is neither quoted nor escaped. Quotes and escapes stay.
 pub(super) fn words(text: &Text, escape: char) -> Vec<Text> {
-    let mut words = Vec::new();
+    word_ranges(text, escape).into_iter().map(|range| text.slice(range)).collect()
+}
+
+/// Where these words are.
+pub(super) fn word_ranges(text: &str, escape: char) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
     let mut start = None;
     let mut quote: Option<char> = None;
     let mut characters = text.char_indices();
@@ -37,9 +42,7 @@ pub(super) fn words(text: &Text, escape: char) -> Vec<Text> {
         let is_space = SPACE.contains(&character) || character == '\n';
         match quote {
             None if is_space => {
-                if let Some(start) = start.take() {
-                    words.push(text.slice(start..at));
-                }
+                ranges.extend(start.take().map(|start| start..at));
                 continue;
             }
             None if matches!(character, '"' | '\'') => quote = Some(character),
@@ -51,10 +54,8 @@ pub(super) fn words(text: &Text, escape: char) -> Vec<Text> {
         }
         start = start.or(Some(at));
     }
-    if let Some(start) = start {
-        words.push(text.slice(start..text.len()));
-    }
-    words
+    ranges.extend(start.map(|start| start..text.len()));
+    ranges
 }
 
 /// `--name` or `--name=value` in front of an instruction's arguments.

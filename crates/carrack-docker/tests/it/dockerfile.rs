@@ -95,7 +95,7 @@ fn the_escape_character_can_be_another() {
     assert_eq!(shell(&run.command), "a   b");
     // Behind an instruction or a comment it is a comment.
     assert_eq!(read("# hello\n# escape=`\nFROM x\n").escape, '\\');
-    assert_eq!(read("#!/usr/bin/docker\n# escape=`\nFROM x\n").escape, '`');
+    assert_eq!(read("#!/usr/bin/docker\n# escape=`\nFROM x\n").escape, '\\');
 }
 
 #[test]
@@ -130,6 +130,9 @@ fn runs_have_mounts_and_documents() {
         assert_eq!(words[1].as_str(), "b A");
         list
     });
+    assert_eq!(run("RUN cat << END\nx\nEND\n").heredocs[0].text.as_str(), "x\n");
+    assert_eq!(run("RUN cat <<A << 'B'\na\nA\nb\nB\n").heredocs[1].name, "B");
+    assert_eq!(shell(&run("RUN --mount=type=cache,target=/a").command), "");
     // No shift, no here-string.
     assert!(run("RUN echo $((1<<2)) && cat <<<x").heredocs.is_empty());
 }
@@ -185,12 +188,16 @@ fn what_docker_refuses_is_refused_at_its_place() {
         ("# nothing\n", "", "there is no FROM"),
         ("RUN x\nFROM y", "RUN", "RUN stands before the first FROM"),
         ("FROM x\nCOPPY a b", "COPPY", "unknown instruction `COPPY`"),
-        ("FROM x\nRUN", "RUN", "RUN needs arguments"),
-        ("FROM x\nRUN --network=none", "RUN", "RUN needs a command"),
+        ("FROM x\nUSER", "USER", "USER needs arguments"),
+        ("FROM x\nRUN --network=some a", "some", "--network can't be `some`"),
+        ("FROM x\nHEALTHCHECK --interval=3x CMD a", "3x", "--interval can't be `3x`"),
+        ("FROM x\nHEALTHCHECK --retries=-1 CMD a", "-1", "--retries can't be `-1`"),
+        ("FROM x\nHEALTHCHECK CMD []", "HEALTHCHECK", "HEALTHCHECK needs a command behind CMD"),
+        ("FROM x\nCOPY --link --link b c", "--link", "--link is given twice"),
         ("FROM x\nCOPY a", "COPY", "COPY needs a source and a destination"),
         ("FROM x\nCOPY --form=a b c", "--form=a", "COPY has no flag --form"),
         ("FROM x\nUSER --x a", "--x", "USER has no flag --x"),
-        ("FROM x\nCOPY --from= b c", "--from=", "--from needs a value"),
+        ("FROM x\nCOPY --from b c", "--from", "--from needs a value"),
         ("FROM x\nCOPY --from=a --from=b c d", "b", "--from is given twice"),
         ("FROM x\nCOPY --link=maybe b c", "--link=maybe", "--link can't be `maybe`"),
         ("FROM x y", "y", "FROM takes IMAGE or IMAGE AS NAME"),
