@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use carrack_docker::check::{CHECKS, Check, Finding, Member, Severity, Surroundings, Workspace};
+use carrack_docker::check::{
+    CHECKS, Check, Edit, Finding, Fix, Member, Severity, Surroundings, Workspace, apply,
+};
 use carrack_docker::dockerfile::parse;
 use carrack_docker::dockerignore::Dockerignore;
 
@@ -142,4 +144,22 @@ fn waivers_are_heard() {
             check.name
         );
     }
+}
+
+#[test]
+fn fixes_mend_what_they_are_for() {
+    let mut mended = 0;
+    for check in CHECKS {
+        let page = fs::read_to_string(pages().join(format!("{}.md", check.name))).unwrap();
+        let found = findings(check, &page, "Wrong");
+        let fixes: Vec<&Fix> = found.iter().filter_map(|finding| finding.fix.as_ref()).collect();
+        if fixes.is_empty() || fixes.iter().all(|fix| matches!(fix.edit, Edit::Ignore { .. })) {
+            continue;
+        }
+        let text = &found[0].span.source.text;
+        let fixed = page.replace(text.as_str(), &apply(text, &fixes));
+        assert!(findings(check, &fixed, "Wrong").is_empty(), "{}\n{fixed}", check.name);
+        mended += 1;
+    }
+    assert_eq!(mended, 5);
 }
