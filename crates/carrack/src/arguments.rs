@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Init(Init),
     /// Build the images of a compose file's services.
     Compose(Box<Compose>),
+    /// Find what is wrong with Dockerfiles that build Rust.
+    Check(Check),
     /// Run an image in the sandbox, without Docker.
     Run(Run),
     /// List the images of Carrack's own store.
@@ -410,6 +412,44 @@ pub(crate) enum DoctorEngine {
     Embedded,
     /// Docker, which needs a daemon with BuildKit.
     Docker,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  carrack check\n  carrack check --fix\n  carrack check --format sarif deploy/*.Dockerfile > check.sarif\n\n\
+    Exit codes: 0 nothing that fails · 1 errors, with --strict warnings too · 2 a file can't be read or understood"
+)]
+pub(crate) struct Check {
+    /// Dockerfiles, or folders with some.
+    #[arg(default_value = ".", value_name = "FILE", hide_default_value = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Make the changes that can't make a build worse.
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// How findings are printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: CheckFormat,
+    /// Fail on warnings too.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// The build context [default: the Dockerfile's folder if it has a Cargo.toml, else the workspace's].
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) context: Option<PathBuf>,
+    /// Print all checks.
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum CheckFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
 }
 
 /// How results are printed.

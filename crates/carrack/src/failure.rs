@@ -2,6 +2,7 @@
 //! do now. Libraries hand up facts; this is the one place where facts become sentences, hints and exit codes.
 
 mod buildkit;
+mod dockerfile;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -17,6 +18,8 @@ use carrack_cargo::plan::PlanError;
 use carrack_cargo::toolchain::{ChosenBy, ToolchainError};
 use carrack_context::ContextError;
 use carrack_docker::compose::ComposeError;
+use carrack_docker::dockerfile::DockerfileError;
+use carrack_docker::dockerignore::DockerignoreError;
 use carrack_engine::EngineError;
 use carrack_oci::{CarrierError, EngineError as LoadError, ImageError, ReferenceError, RootfsError};
 use carrack_sandbox::{Exit, SandboxError};
@@ -143,6 +146,23 @@ pub(crate) enum Failure {
         path: PathBuf,
         source: std::io::Error,
     },
+    NoDockerfile {
+        folder: PathBuf,
+    },
+    /// A file that a check needs.
+    Unreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    Dockerfile(DockerfileError),
+    Dockerignore {
+        path: PathBuf,
+        source: DockerignoreError,
+    },
+    Manifest {
+        path: PathBuf,
+        message: String,
+    },
     Cancelled {
         signal: i32,
     },
@@ -267,6 +287,11 @@ impl Failure {
             | Self::AmbiguousImage { .. }
             | Self::NothingToRun { .. }
             | Self::User { .. }
+            | Self::NoDockerfile { .. }
+            | Self::Unreadable { .. }
+            | Self::Dockerfile(_)
+            | Self::Dockerignore { .. }
+            | Self::Manifest { .. }
             | Self::Sandbox(SandboxError::ProgramNotFound { .. } | SandboxError::WorkingDirectory { .. }) => {
                 code::USAGE
             }
@@ -411,6 +436,23 @@ impl Failure {
                 let words = Words::new(format!("cannot {action} {}", path.display())).note(source.to_string());
                 words.hint(io_hint(source))
             }
+            Self::NoDockerfile { folder } => {
+                Words::new(format!("there is no Dockerfile in {}", folder.display()))
+                    .note("looked for Dockerfile, Containerfile, Dockerfile.* and *.Dockerfile")
+                    .hint("name one, as in `carrack check deploy/Dockerfile`")
+            }
+            Self::Unreadable { path, source } => {
+                Words::new(format!("cannot read {}", path.display())).note(source.to_string()).hint(io_hint(source))
+            }
+            Self::Dockerfile(error) => dockerfile::words(error),
+            Self::Dockerignore { path, source } => {
+                Words::new(format!("cannot understand line {} of {}", source.line, path.display()))
+                    .note(format!("the pattern `{}` is malformed", source.pattern))
+                    .hint("mend it: Docker refuses it too")
+            }
+            Self::Manifest { path, message } => Words::new(format!("cannot understand {}", path.display()))
+                .note(message)
+                .hint("run `cargo metadata` and mend what it says"),
             Self::Cancelled { signal } => Words::new(format!("stopped by signal {signal}")),
             Self::Bug { what } => Words::new(format!("this is a bug in Carrack: {what}"))
                 .hint("report it with the command line and this text"),

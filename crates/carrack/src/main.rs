@@ -86,6 +86,7 @@ fn run(
         Command::Compose(compose) => {
             commands::compose::run(&compose, &caller, &state, terminal, cancel, start)
         }
+        Command::Check(check) => commands::check::run(&check, &caller, terminal),
         Command::Run(run) => commands::run::run(&run, &caller, &state, cancel),
         Command::Images(images) => commands::images::run(&images, &state),
         Command::Rm(rm) => commands::rm::run(&rm, &state),
