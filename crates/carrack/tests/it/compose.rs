@@ -199,7 +199,11 @@ fn generated_files_are_cargo_services() {
     assert_eq!(all(&events, "step-started", "name"), ["Compile"]);
     assert_eq!(all(&events, "image", "image").len(), 3, "{events:?}");
 
-    // A person's change to the Dockerfile is nothing that cargo could do.
+    // A stage that is no binary, and a person's change, are nothing that cargo could do.
+    stage.project.write("compose.override.yaml", "services:\n  tool: {build: {target: builder}}\n");
+    let refused = compose(&stage, &["build", "tool"]).expect_code(3);
+    assert!(refused.stderr.contains("tool: its target builder is no binary"), "{}", refused.stderr);
+    stage.project.remove("compose.override.yaml");
     let dockerfile = stage.path().join("Dockerfile");
     let text = fs::read_to_string(&dockerfile).unwrap();
     fs::write(&dockerfile, format!("{text}RUN true\n")).unwrap();
