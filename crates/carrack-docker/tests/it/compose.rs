@@ -336,6 +336,33 @@ fn projects() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
+/// Files that end anywhere, lack a line or hold another character: an answer or an error, whose place is in the text.
+#[test]
+fn no_text_is_too_broken() {
+    for case in Case::all() {
+        let (_around, root) = case.stage();
+        let options = case.options(&root);
+        for (name, text) in &case.files {
+            let path = root.join(name);
+            let try_with = |broken: &str| {
+                std::fs::write(&path, broken).unwrap();
+                if let Err(answer) = resolve(&options) {
+                    error(&answer, &root);
+                }
+            };
+            // Every place would take minutes.
+            for (at, character) in text.char_indices().step_by(11) {
+                try_with(&text[..at]);
+                let rest = &text[at + character.len_utf8()..];
+                for other in ["", "\t", "{", "é:", "\"", "\n", "*", "!reset "] {
+                    try_with(&format!("{}{other}{rest}", &text[..at]));
+                }
+            }
+            std::fs::write(&path, text).unwrap();
+        }
+    }
+}
+
 fn check_oracle(
     case: &Case,
     program: &str,

@@ -5,6 +5,7 @@ use std::fs;
 use carrack_testkit::{Finished, Project};
 use serde_json::{Value, json};
 
+use crate::engines::Docker;
 use crate::stage::Stage;
 
 /// A workspace with three binaries, and a compose file.
@@ -199,16 +200,20 @@ fn generated_files_are_cargo_services() {
     assert_eq!(all(&events, "step-started", "name"), ["Compile"]);
     assert_eq!(all(&events, "image", "image").len(), 3, "{events:?}");
 
-    // A person's change to the Dockerfile is nothing that cargo could do.
+    // A stage that is no binary, and a person's change, are nothing that cargo could do.
+    stage.project.write("compose.override.yaml", "services:\n  tool: {build: {target: builder}}\n");
+    let refused = compose(&stage, &["build", "--engine", "embedded", "tool"]).expect_code(3);
+    assert!(refused.stderr.contains("tool: its target builder is no binary"), "{}", refused.stderr);
+    stage.project.remove("compose.override.yaml");
     let dockerfile = stage.path().join("Dockerfile");
     let text = fs::read_to_string(&dockerfile).unwrap();
     fs::write(&dockerfile, format!("{text}RUN true\n")).unwrap();
-    let refused = compose(&stage, &["build", "web"]).expect_code(3);
+    let refused = compose(&stage, &["build", "--engine", "embedded", "web"]).expect_code(3);
     assert_eq!(
         stage.filtered(&refused.stderr),
         "error: web needs the Docker engine\n  \
         web: [PROJECT]/Dockerfile was changed after `carrack init` wrote it\n\
-        hint: build them with `docker compose build`, or name the services that Carrack can build\n"
+        hint: leave `--engine embedded` out, or name the services that Carrack can build\n"
     );
 }
 
@@ -330,7 +335,8 @@ fn what_needs_docker() {
         inline: {build: {dockerfile_inline: \"FROM scratch\"}}\n  far: {build: {context: ., target: tool, platforms: [linux/s390x]}}\n",
     );
     stage.project.write("site/Dockerfile", "FROM scratch\n");
-    let finished = compose(&stage, &["build", "--progress", "rawjson"]).expect_code(3);
+    let finished =
+        compose(&stage, &["build", "--engine", "embedded", "--progress", "rawjson"]).expect_code(3);
     let events = events(&finished);
     let error = events.last().unwrap();
     assert_eq!(error["message"], "far, inline, site need the Docker engine");
@@ -344,9 +350,53 @@ fn what_needs_docker() {
     );
     let folder = stage.path().file_name().unwrap().to_string_lossy().to_lowercase();
     assert_eq!(images(&stage), [format!("{folder}-web:latest")], "what cargo builds is built before");
+}
 
-    let asked = compose(&stage, &["build", "--engine", "docker", "web"]).expect_code(3);
-    assert!(asked.stderr.contains("web: --engine docker asks for it"), "{}", asked.stderr);
+/// What is no Cargo service is built by a real Docker, in the same run.
+#[test]
+fn dockerfiles_are_dockers() {
+    let Some(docker) = Docker::start("a compose file with a Dockerfile") else { return };
+    let stage = clinic(
+        r#"
+name: clinic
+services:
+  web: {build: .}
+  site:
+    image: example.org/site:${VERSION}
+    build:
+      context: ./site
+      args: {WHO: file, KEPT: yes}
+      labels: {of: compose}
+      target: last
+      tags: [site:extra]
+  inline:
+    build:
+      context: ./site
+      dockerfile_inline: |
+        FROM scratch
+        COPY page /inline
+"#,
+    );
+    let dockerfile =
+        "FROM scratch AS last\nARG WHO\nARG KEPT\nLABEL who=$WHO kept=$KEPT\nCOPY page /\nFROM nowhere\n";
+    stage.project.write("site/Dockerfile", dockerfile);
+    stage.project.write("site/page", "hello\n");
+    let mut command =
+        stage.command(&["compose", "build", "--progress", "rawjson", "--build-arg", "WHO=line"]);
+    command.env("DOCKER_HOST", &docker.host).env("VERSION", "3");
+    let events = events(&crate::stage::finish(&mut command).expect_code(0));
+    let labels = |image: &str| docker.inspect(image)["Config"]["Labels"].clone();
+    assert_eq!(labels("example.org/site:3"), json!({"who": "line", "kept": "yes", "of": "compose"}));
+    assert_eq!(labels("site:extra"), labels("example.org/site:3"));
+    docker.inspect("clinic-inline:latest");
+    assert_eq!(images(&stage), ["clinic-web:latest"], "what cargo builds is Carrack's");
+    assert_eq!(events.last().unwrap()["summary"], "3 images built");
+
+    stage.project.write("site/Dockerfile", "FROM scratch AS last\nCOPY nothing /\n");
+    let mut command = stage.command(&["compose", "build", "site"]);
+    command.env("DOCKER_HOST", &docker.host).env("VERSION", "3");
+    let failed = crate::stage::finish(&mut command).expect_code(1);
+    assert!(failed.stderr.contains("COPY nothing /"), "{}", failed.stderr);
 }
 
 #[test]

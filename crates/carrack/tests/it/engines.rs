@@ -20,17 +20,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 const IMAGE: &str = "rustcare-server:0.3.0";
 
 /// A Docker daemon that belongs to this test and ends with it.
-struct Docker {
+pub(crate) struct Docker {
     daemon: Child,
     /// The distribution's client; machines often have another one in front.
     client: Program,
-    host: String,
+    pub(crate) host: String,
     folder: TempDir,
 }
 
 impl Docker {
     /// Starts a daemon, or says why there is none.
-    fn start(test: &str) -> Option<Self> {
+    pub(crate) fn start(test: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             skipped(test, "a Docker daemon needs root");
             return None;
@@ -69,7 +69,7 @@ impl Docker {
         self.client.run(self.folder.path(), arguments)
     }
 
-    fn inspect(&self, name: &str) -> Value {
+    pub(crate) fn inspect(&self, name: &str) -> Value {
         inspected(&self.run(&["inspect", name]).expect_code(0).stdout)
     }
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use carrack_buildkit as buildkit;
 use carrack_docker::compose::{Build, Context, Dockerfile, NamedContext, Project, SecretSource, Service};
 
-use super::tagged;
-use crate::failure::{Failure, ServiceProblem};
+use super::{sort, tagged, tags};
+use crate::failure::Failure;
 
 /// The build of a service that has a `build` section.
 pub(super) fn build(
@@ -24,11 +24,6 @@ pub(super) fn build(
         (Dockerfile::File(file), Context::Folder(folder)) => buildkit::Dockerfile::File(folder.join(file)),
         (Dockerfile::File(file), Context::Remote(_)) => buildkit::Dockerfile::File(PathBuf::from(file)),
     };
-    let names = std::iter::once(service.image_name(&project.name)).chain(build.tags.iter().cloned());
-    let platforms = build.platforms.iter().map(|platform| {
-        let malformed = |_| super::problem(service, ServiceProblem::Platform { text: platform.clone() });
-        platform.parse().map_err(malformed)
-    });
     let contexts = build.additional_contexts.iter().map(|(name, context)| {
         let source = match context {
             NamedContext::Folder(folder) => folder.display().to_string(),
@@ -45,9 +40,8 @@ pub(super) fn build(
         SecretSource::Variable(name) => Some(format!("id={},env={name}", secret.id)),
         SecretSource::External => None,
     });
-    let argument = |(name, value): (&String, &String)| {
-        (name.clone(), buildkit::BuildArgument::Value(value.clone()))
-    };
+    let argument =
+        |(name, value): (&String, &String)| (name.clone(), buildkit::BuildArgument::Value(value.clone()));
     let ssh = build.ssh.iter().map(|(id, path)| match path {
         Some(path) => format!("{id}={path}"),
         None => id.clone(),
@@ -58,14 +52,14 @@ pub(super) fn build(
         context,
         dockerfile,
         target: build.target.clone(),
-        tags: names.map(|name| tagged(&name)).collect::<Result<_, _>>()?,
+        tags: tags(service, build, &project.name)?,
         labels: build.labels.clone(),
         arguments: build.args.iter().map(argument).collect(),
         secrets: secrets.collect(),
         ssh: ssh.collect(),
         cache_from: build.cache_from.clone(),
         cache_to: build.cache_to.clone(),
-        platforms: platforms.collect::<Result<_, _>>()?,
+        platforms: sort::platforms(service, build)?,
         no_cache: build.no_cache,
         pull: build.pull,
         network: build.network.clone(),
@@ -79,6 +73,14 @@ pub(super) fn build(
         contexts: contexts.collect::<Result<_, Failure>>()?,
         allow: build.entitlements.iter().cloned().chain(privileged).collect(),
         outputs: vec![buildkit::Output::Load],
+    })
+}
+
+/// Variables that a build's secrets come from.
+pub(super) fn secret_variables(build: &Build) -> impl Iterator<Item = &str> {
+    build.secrets.iter().filter_map(|secret| match &secret.source {
+        SecretSource::Variable(name) => Some(name.as_str()),
+        SecretSource::File(_) | SecretSource::External => None,
     })
 }
 

@@ -19,7 +19,7 @@ use carrack_cargo::config::BuildVariable;
 use carrack_cargo::locate::locate;
 use carrack_cargo::lower::ServiceImage;
 use carrack_cargo::plan::{CargoPlan, PlanError, Selection};
-use carrack_docker::compose::{Options, Project, Service, Warning, resolve};
+use carrack_docker::compose::{Build, Options, Project, Service, Warning, resolve};
 use carrack_engine::Inputs;
 use carrack_graph::{Backend, BuiltImage};
 use carrack_sandbox::Launcher;
@@ -241,6 +241,16 @@ impl Site<'_> {
         }
     }
 
+    /// Docker's client reads the variables of secrets itself, and sees no `.env`.
+    fn warn_of_secrets(&self, services: &[Service]) {
+        let builds = services.iter().filter_map(|service| service.build.as_ref());
+        let unseen = builds.flat_map(docker::secret_variables);
+        for name in unseen.filter(|name| self.caller.variable(name).is_none()) {
+            let message = format!("the secret of {name} is empty: the environment has no such variable");
+            self.warn(message, Some("export it; .env is not enough for a secret"));
+        }
+    }
+
     /// Builds what needs Docker, side by side as far as no build begins with another's image.
     fn with_docker(
         &self,
@@ -278,6 +288,7 @@ impl Site<'_> {
             });
             waiting = others;
             let ready: Vec<Service> = ready;
+            self.warn_of_secrets(&ready);
             let builds = ready.iter().filter_map(|service| {
                 service.build.as_ref().map(|build| docker::build(service, build, project))
             });
@@ -298,15 +309,20 @@ fn begins_with_ours(services: &[DockerService], images: &[BuiltImage]) -> bool {
 /// The image of a Cargo service.
 fn image(service: &Service, project: &str) -> Result<ServiceImage, Failure> {
     let build = service.build.as_ref().expect("only services with a build section get here");
-    let names = std::iter::once(service.image_name(project)).chain(build.tags.iter().cloned());
+    let tags = tags(service, build, project)?;
+    Ok(ServiceImage { name: service.name.clone(), tags, labels: build.labels.clone() })
+}
+
+/// The names of a service's image, each once.
+fn tags(service: &Service, build: &Build, project: &str) -> Result<Vec<String>, Failure> {
     let mut tags = Vec::new();
-    for name in names {
+    for name in std::iter::once(service.image_name(project)).chain(build.tags.iter().cloned()) {
         let tag = tagged(&name)?;
         if !tags.contains(&tag) {
             tags.push(tag);
         }
     }
-    Ok(ServiceImage { name: service.name.clone(), tags, labels: build.labels.clone() })
+    Ok(tags)
 }
 
 /// Two services may have one image if it is the same; of two images the last one would get the name.

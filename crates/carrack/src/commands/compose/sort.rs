@@ -66,7 +66,7 @@ pub(super) enum Reason {
     /// Its context is fetched.
     Remote(String),
     /// It is for another platform than this machine's, or for several.
-    Platforms(Vec<String>),
+    Platforms(Vec<Platform>),
     /// The stage that it wants is no binary of the workspace.
     Target(String),
     /// The caller wants it so.
@@ -82,9 +82,12 @@ impl fmt::Display for Reason {
             }
             Self::Inline => write!(formatter, "`dockerfile_inline` is a Dockerfile of its own"),
             Self::Remote(context) => write!(formatter, "its context is {context}"),
-            Self::Platforms(platforms) => write!(formatter, "it is for {}", platforms.join(", ")),
+            Self::Platforms(platforms) => {
+                let platforms: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+                write!(formatter, "it is for {}", platforms.join(", "))
+            }
             Self::Target(target) => write!(formatter, "its target {target} is no binary of the workspace"),
-            Self::Asked => write!(formatter, "--engine docker asks for it"),
+            Self::Asked => write!(formatter, "--engine asks for it"),
         }
     }
 }
@@ -230,20 +233,23 @@ fn place(service: &Service, cargo_home: &Path) -> Result<Place, Failure> {
     }
 }
 
-/// The platforms of a service that this machine does not build for alone.
-fn foreign_platforms(service: &Service, build: &Build) -> Result<Option<Vec<String>>, Failure> {
-    let texts = match &build.platforms[..] {
-        [] => service.platform.iter().cloned().collect(),
-        platforms => platforms.to_vec(),
-    };
+/// The platforms of a service, if they are others than this machine's alone.
+fn foreign_platforms(service: &Service, build: &Build) -> Result<Option<Vec<Platform>>, Failure> {
+    let platforms = platforms(service, build)?;
     let host = Platform::host();
-    let mut foreign = false;
-    for text in &texts {
-        let platform: Platform =
-            text.parse().map_err(|_| problem(service, ServiceProblem::Platform { text: text.clone() }))?;
-        foreign |= platform != host;
-    }
-    Ok(foreign.then_some(texts))
+    Ok(platforms.iter().any(|platform| *platform != host).then_some(platforms))
+}
+
+/// The platforms that a service is built for.
+pub(super) fn platforms(service: &Service, build: &Build) -> Result<Vec<Platform>, Failure> {
+    let texts = match &build.platforms[..] {
+        [] => service.platform.as_slice(),
+        platforms => platforms,
+    };
+    let parse = |text: &String| {
+        text.parse().map_err(|_| problem(service, ServiceProblem::Platform { text: text.clone() }))
+    };
+    texts.iter().map(parse).collect()
 }
 
 /// What the service's binary may be called.
