@@ -183,7 +183,11 @@ fn deliver(store: &Store, images: &[BuiltImage], outputs: &[Output]) -> Result<(
 }
 
 /// Hands the images to the first engine that answers.
-pub(in crate::commands) fn load(caller: &Caller, store: &Store, images: &[BuiltImage]) -> Result<(), Failure> {
+pub(in crate::commands) fn load(
+    caller: &Caller,
+    store: &Store,
+    images: &[BuiltImage],
+) -> Result<(), Failure> {
     let mut tried = Vec::new();
     for (kind, name) in [(EngineKind::Docker, "docker"), (EngineKind::Podman, "podman")] {
         let Some(program) = caller.program(name) else {
