@@ -76,13 +76,6 @@ impl Caller {
     pub(crate) fn scratch(&self) -> PathBuf {
         self.variable("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
     }
-
-    /// Every program of this name in `PATH`, in its order.
-    pub(crate) fn programs(&self, name: &str) -> Vec<PathBuf> {
-        let path = self.variable("PATH").unwrap_or_default();
-        let candidates = std::env::split_paths(&path).map(|folder| folder.join(name));
-        candidates.filter(|path| is_executable(path)).collect()
-    }
 }
 
 fn is_executable(path: &std::path::Path) -> bool {
