@@ -396,22 +396,12 @@ pub(crate) struct Doctor {
     /// The workspace, or any folder.
     #[arg(default_value = ".", value_name = "PATH", hide_default_value = true)]
     pub(crate) path: PathBuf,
-    /// Whose needs decide what is broken.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) engine: DoctorEngine,
+    /// Whose needs decide what is broken: embedded, docker or buildkit[=ADDRESS] [default: the workspace's engine].
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) engine: Option<EngineName>,
     /// Print one JSON document.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// Whose needs decide what is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub(crate) enum DoctorEngine {
-    /// Carrack's own, which needs cargo and a linker.
-    #[default]
-    Embedded,
-    /// Docker, which needs a daemon with BuildKit.
-    Docker,
 }
 
 #[derive(Debug, Args)]

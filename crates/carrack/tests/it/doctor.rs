@@ -346,11 +346,12 @@ fn a_real_daemon_of_20_10() {
     off.expect("docker-api", "ok", "API 1.41");
     off.expect("storage-driver", "ok", "overlay2");
     assert_eq!(
-        off.expect("buildkit", "broken", "the --mount option requires BuildKit"),
+        off.expect("buildkit", "warning", "the --mount option requires BuildKit"),
         "export DOCKER_BUILDKIT=1"
     );
     assert!(off.of("buildx").is_empty() && off.of("docker-clients").is_empty(), "{off:#?}");
-    assert_eq!(off.code, 3);
+    // `carrack build` switches it on by itself.
+    assert_eq!((off.code, off.broken()), (0, Vec::new()));
 
     // It is right: that very client refuses such a line, and obeys the hint.
     fs::write(here.join("Dockerfile"), "FROM scratch\nRUN --mount=type=cache,target=/x true\n").unwrap();
@@ -367,17 +368,21 @@ fn a_real_daemon_of_20_10() {
 
     let on = report(patient().with("DOCKER_BUILDKIT", "1"));
     on.expect("buildkit", "ok", "by DOCKER_BUILDKIT");
-    assert!(!on.broken().contains(&"buildkit"));
-    report(patient().with("DOCKER_BUILDKIT", "0")).expect("buildkit", "broken", "DOCKER_BUILDKIT=0");
-    report(patient().with("DOCKER_BUILDKIT", "maybe")).expect("buildkit", "broken", "neither true nor false");
+    report(patient().with("DOCKER_BUILDKIT", "0")).expect("buildkit", "warning", "DOCKER_BUILDKIT=0");
+    report(patient().with("DOCKER_BUILDKIT", "maybe")).expect(
+        "buildkit",
+        "warning",
+        "neither true nor false",
+    );
     let unfit = report(patient().with("DOCKER_API_VERSION", "1.99"));
     assert_eq!(
         unfit.expect("docker-api", "broken", "client version 1.99 is too new"),
         "unset DOCKER_API_VERSION"
     );
     // For the embedded engine it is a warning.
-    let embedded = patient().report(here, &[]);
-    embedded.expect("buildkit", "warning", "");
+    let embedded = patient().with("DOCKER_API_VERSION", "1.99").report(here, &[]);
+    embedded.expect("docker-api", "warning", "too new");
+    assert_eq!((unfit.code, embedded.code), (3, 0));
 
     if Path::new("/usr/bin/docker-compose").exists() {
         let patient = || patient().with_program("/usr/bin/docker-compose");
@@ -451,4 +456,17 @@ fn a_file_system_that_never_answers() {
     assert_eq!((report.code, report.broken()), (3, vec!["unanswered"]));
     report.expect("unanswered", "broken", "the sandbox, the state folder");
     report.expect("toolchain", "ok", "");
+}
+
+#[test]
+fn the_workspace_chooses_the_engine() {
+    let project = Project::binary("app", "hello");
+    project.write("carrack.toml", "engine = \"docker\"\n");
+    let configured = Patient::new().report(project.path(), &[]);
+    assert_eq!((configured.code, configured.broken()), (3, vec!["docker-client"]));
+    assert_eq!(configured.document["engine"], "docker");
+    let embedded = Patient::new().report(project.path(), &["--engine", "embedded"]);
+    assert_eq!((embedded.code, &embedded.document["engine"]), (0, &Value::from("embedded")));
+    let remote = Patient::new().report(project.path(), &["--engine", "buildkit=tcp://builder:1234"]);
+    assert_eq!((remote.code, remote.broken()), (3, vec!["buildctl"]));
 }

@@ -10,6 +10,8 @@ use carrack_cargo::toolchain::{Toolchain, ToolchainError, ToolchainFile};
 use carrack_sandbox::Support;
 use carrack_store::StoreError;
 
+use crate::engine::EngineName;
+
 /// How a program answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -95,6 +97,8 @@ pub(crate) struct WorkspaceFacts {
     pub(crate) members: Option<Result<Vec<Member>, Unread>>,
     /// `rust-toolchain` or `rust-toolchain.toml`.
     pub(crate) toolchain_file: Option<(PathBuf, Result<ToolchainFile, ToolchainError>)>,
+    /// The engine of Carrack's configuration.
+    pub(crate) engine: Option<EngineName>,
     /// The target triple of Carrack's configuration.
     pub(crate) target: Option<String>,
 }
@@ -153,6 +157,8 @@ pub(crate) struct DockerFacts {
     pub(crate) compose: Option<Tool>,
     /// `podman --version`.
     pub(crate) podman: Option<Tool>,
+    /// BuildKit's own client.
+    pub(crate) buildctl: Option<PathBuf>,
 }
 
 pub(crate) struct Tool {

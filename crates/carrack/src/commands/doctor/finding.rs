@@ -105,6 +105,7 @@ checks! {
     DockerApi = "docker-api" in Docker,
     Buildkit = "buildkit" in Docker,
     Buildx = "buildx" in Docker,
+    Buildctl = "buildctl" in Docker,
     StorageDriver = "storage-driver" in Docker,
     Compose = "compose" in Docker,
     Podman = "podman" in Docker,

@@ -21,6 +21,7 @@ use carrack_base::Cancel;
 
 use crate::arguments::Doctor;
 use crate::caller::Caller;
+use crate::engine::EngineName;
 use crate::failure::{Failure, code};
 use crate::terminal::Terminal;
 use finding::State;
@@ -36,9 +37,12 @@ pub(crate) fn run(
     if let Some(signal) = cancel.signal() {
         return Err(Failure::Cancelled { signal });
     }
-    let findings = judge::judge(&facts, arguments.engine);
+    let workspace = facts.rust.as_ref().and_then(|rust| rust.workspace.as_ref());
+    let configured = || workspace.and_then(|workspace| workspace.engine.clone());
+    let engine = arguments.engine.clone().or_else(configured).unwrap_or(EngineName::Embedded);
+    let findings = judge::judge(&facts, &engine);
     let text = match arguments.json {
-        true => show::json(&findings, arguments.engine),
+        true => show::json(&findings, &engine),
         false => show::text(&findings, &Terminal::of_stdout()),
     };
     super::print(&text)?;

@@ -4,7 +4,7 @@ use anstyle::Style;
 use serde_json::json;
 
 use super::finding::{Finding, Group, State};
-use crate::arguments::DoctorEngine;
+use crate::engine::EngineName;
 use crate::terminal::Terminal;
 
 /// Version of the JSON document; fields are only ever added under the same number.
@@ -56,7 +56,7 @@ fn summary(findings: &[Finding], terminal: &Terminal) -> String {
 }
 
 /// One document.
-pub(super) fn json(findings: &[Finding], engine: DoctorEngine) -> String {
+pub(super) fn json(findings: &[Finding], engine: &EngineName) -> String {
     let listed = findings.iter().map(|finding| {
         json!({
             "group": finding.check.group().heading().to_ascii_lowercase(),
@@ -70,8 +70,9 @@ pub(super) fn json(findings: &[Finding], engine: DoctorEngine) -> String {
         "format": FORMAT,
         "carrack": env!("CARGO_PKG_VERSION"),
         "engine": match engine {
-            DoctorEngine::Embedded => "embedded",
-            DoctorEngine::Docker => "docker",
+            EngineName::Embedded => "embedded",
+            EngineName::Docker => "docker",
+            EngineName::BuildKit(_) => "buildkit",
         },
         "broken": findings.iter().any(|finding| finding.state == State::Broken),
         "findings": listed.collect::<Vec<_>>(),

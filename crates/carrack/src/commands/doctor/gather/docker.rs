@@ -1,6 +1,5 @@
 //! Asks every `docker`, `docker-compose` and `podman` of `PATH`.
 
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -17,10 +16,7 @@ const INFO: &[&str] = &["info", "--format", "{{json .}}"];
 
 pub(super) fn gather(caller: &Caller, cancel: &Cancel) -> DockerFacts {
     let start = |path: &Path, arguments: &[&str]| Pending::start(path, arguments, cancel);
-    // `/bin` is `/usr/bin` on most machines: the same program is asked once.
-    let mut known = BTreeSet::new();
-    let mut paths = caller.programs("docker");
-    paths.retain(|path| known.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
+    let paths = caller.programs("docker");
 
     // All of them are started before the first one is waited for.
     let endpoint = ["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"];
@@ -63,6 +59,7 @@ pub(super) fn gather(caller: &Caller, cancel: &Cancel) -> DockerFacts {
         compose_cli_build: caller.text("COMPOSE_DOCKER_CLI_BUILD"),
         compose: compose.map(tool),
         podman: podman.map(tool),
+        buildctl: caller.program("buildctl"),
     }
 }
 

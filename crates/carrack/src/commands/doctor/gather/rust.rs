@@ -68,6 +68,7 @@ fn workspace(
                 path: path.to_owned(),
                 members: Some(Err(Unread::Locate(why))),
                 toolchain_file: None,
+                engine: None,
                 target: None,
             });
         }
@@ -82,11 +83,13 @@ fn workspace(
             .map(|answer| answer.text().and_then(members).ok_or_else(|| Unread::Cargo(answer.complaint()))),
     };
     let file = location.toolchain_file.as_ref().map(|path| (path.clone(), read_toolchain_file(path)));
+    let settings = configuration.ok().map(|configuration| configuration.workspace);
     Some(WorkspaceFacts {
         path: location.root,
         members,
         toolchain_file: file,
-        target: configuration.ok().and_then(|configuration| configuration.workspace.target),
+        engine: settings.as_ref().and_then(|settings| settings.engine.as_ref()?.parse().ok()),
+        target: settings.and_then(|settings| settings.target),
     })
 }
 

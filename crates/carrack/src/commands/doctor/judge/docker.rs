@@ -11,10 +11,10 @@
 use serde_json::Value;
 
 use super::severe_for;
-use crate::arguments::DoctorEngine;
 use crate::commands::doctor::facts::{Answer, Client, DockerFacts, Tool};
 use crate::commands::doctor::finding::{Check, Finding, State};
 use crate::commands::doctor::version::Version;
+use crate::engine::EngineName;
 
 /// The oldest with everything that the files of `carrack init` need.
 const OLDEST: Version = Version(20, 10, 0);
@@ -138,31 +138,41 @@ fn daemon(server: &Value, answer: &Answer) -> Daemon {
     }
 }
 
-pub(super) fn judge(docker: &DockerFacts, engine: DoctorEngine) -> Vec<Finding> {
-    let severe = severe_for(DoctorEngine::Docker, engine);
+pub(super) fn judge(docker: &DockerFacts, engine: &EngineName) -> Vec<Finding> {
+    let severe = severe_for(&EngineName::Docker, engine);
     let clients: Vec<Known<'_>> = docker.clients.iter().map(Known::of).collect();
+    // Carrack itself takes the first client that can and switches BuildKit on; whoever types `docker build` does not.
+    let can_build = clients.iter().any(|known| known.has_buildkit() == Some(true));
+    let severe_alone = if can_build { State::Warning } else { severe };
     let mut findings = Vec::new();
     match clients.first() {
         None => findings.push(no_client(engine)),
         Some(first) => {
-            findings.push(client(first, severe));
-            findings.extend(others(&clients, severe));
+            findings.push(client(first, severe_alone));
+            findings.extend(others(&clients));
             // A client that says nothing has told everything with that.
             if first.version.is_some() && !first.is_podman {
-                findings.extend(with_client(docker, first, severe));
+                findings.push(daemon_answers(docker, &first.daemon, severe));
+                findings.extend(api(docker, &first.daemon, severe));
+                findings.extend(buildkit(docker, first));
+                findings.extend(buildx(first, severe_alone));
+                findings.extend(first.storage_driver.as_deref().map(storage_driver));
             }
         }
     }
+    findings.extend(buildctl(docker, can_build, engine));
     let plugin = clients.first().and_then(|first| first.plugin("compose"));
     findings.extend(compose(docker, plugin));
     findings.extend(podman(docker, &clients));
     findings
 }
 
-fn no_client(engine: DoctorEngine) -> Finding {
+fn no_client(engine: &EngineName) -> Finding {
     let (state, what) = match engine {
-        DoctorEngine::Embedded => (State::Note, "not installed; only `--load` and `--engine docker` need it"),
-        DoctorEngine::Docker => (State::Broken, "not installed"),
+        EngineName::Docker => (State::Broken, "not installed"),
+        EngineName::Embedded | EngineName::BuildKit(_) => {
+            (State::Note, "not installed; only `--load` and `--engine docker` need it")
+        }
     };
     Finding::new(Check::DockerClient, state, what).hint("sudo apt-get install docker.io")
 }
@@ -188,7 +198,7 @@ fn client(known: &Known<'_>, severe: State) -> Finding {
 }
 
 /// Other clients behind the first one in `PATH`.
-fn others(clients: &[Known<'_>], severe: State) -> Option<Finding> {
+fn others(clients: &[Known<'_>]) -> Option<Finding> {
     let (first, others) = clients.split_first()?;
     let better = others.iter().find(|other| other.has_buildkit() == Some(true));
     if let Some(better) = better.filter(|_| first.is_podman || first.has_buildkit() == Some(false)) {
@@ -199,7 +209,7 @@ fn others(clients: &[Known<'_>], severe: State) -> Option<Finding> {
         );
         let folder = better.client.path.parent().unwrap_or(&better.client.path);
         return Some(
-            Finding::new(Check::DockerClients, severe, what)
+            Finding::new(Check::DockerClients, State::Warning, what)
                 .hint(format!("export PATH={}:$PATH", folder.display())),
         );
     }
@@ -209,17 +219,6 @@ fn others(clients: &[Known<'_>], severe: State) -> Option<Finding> {
     let behind: Vec<String> = others.iter().map(Known::describe).collect();
     let what = format!("{} is used, behind it in PATH: {}", first.describe(), behind.join(", "));
     Some(Finding::new(Check::DockerClients, State::Note, what))
-}
-
-fn with_client(docker: &DockerFacts, first: &Known<'_>, severe: State) -> Vec<Finding> {
-    let mut findings = vec![daemon_answers(docker, &first.daemon, severe)];
-    findings.extend(api(docker, &first.daemon, severe));
-    findings.extend(buildkit(docker, first, severe));
-    findings.extend(buildx(first, severe));
-    if let Some(driver) = &first.storage_driver {
-        findings.push(storage_driver(driver));
-    }
-    findings
 }
 
 fn daemon_answers(docker: &DockerFacts, daemon: &Daemon, severe: State) -> Finding {
@@ -291,17 +290,17 @@ fn boolean(text: &str) -> Option<bool> {
 }
 
 /// Whether `docker build` uses BuildKit. `None` for a newer client without buildx: that is [`buildx`]'s to say.
-fn buildkit(docker: &DockerFacts, first: &Known<'_>, severe: State) -> Option<Finding> {
+fn buildkit(docker: &DockerFacts, first: &Known<'_>) -> Option<Finding> {
     let off = |why: String| {
         let what = format!("{why}: {WITHOUT_BUILDKIT}");
-        Finding::new(Check::Buildkit, severe, what).hint(SWITCH_ON)
+        Finding::new(Check::Buildkit, State::Warning, what).hint(SWITCH_ON)
     };
     let on = |why: &str| Finding::new(Check::Buildkit, State::Ok, why);
     let version = first.version.filter(|_| !matches!(first.daemon, Daemon::Podman { .. }))?;
     match docker.buildkit.as_deref().map(|text| boolean(text).ok_or(text)) {
         Some(Err(text)) => {
             let what = format!("DOCKER_BUILDKIT={text} is neither true nor false: docker refuses to build");
-            Some(Finding::new(Check::Buildkit, severe, what).hint(SWITCH_ON))
+            Some(Finding::new(Check::Buildkit, State::Warning, what).hint(SWITCH_ON))
         }
         Some(Ok(false)) => Some(off("DOCKER_BUILDKIT=0 switches it off".to_owned())),
         _ if version >= BUILDKIT_BY_DEFAULT => first.plugin("buildx").map(|_| on("on, by way of buildx")),
@@ -320,6 +319,25 @@ fn buildx(first: &Known<'_>, severe: State) -> Option<Finding> {
         "docker {version} builds with BuildKit only through buildx, which it has not: {WITHOUT_BUILDKIT}"
     );
     Some(Finding::new(Check::Buildx, severe, what).hint("sudo apt-get install docker-buildx"))
+}
+
+/// BuildKit's own client, which is of interest to those who chose a BuildKit.
+fn buildctl(docker: &DockerFacts, can_build: bool, engine: &EngineName) -> Option<Finding> {
+    let EngineName::BuildKit(address) = engine else { return None };
+    let finding = |state, what: String| Finding::new(Check::Buildctl, state, what);
+    Some(match (&docker.buildctl, address) {
+        (Some(path), _) => finding(State::Ok, path.display().to_string()),
+        (None, Some(address)) => {
+            let what = format!("not installed, and nothing else reaches {address} by its address");
+            finding(State::Broken, what)
+                .hint(format!("docker buildx create --name remote --driver remote {address} --use"))
+        }
+        (None, None) if can_build => finding(State::Ok, "not needed: docker does".to_owned()),
+        (None, None) => {
+            finding(State::Broken, "neither buildctl nor a docker with BuildKit is installed".to_owned())
+                .hint("sudo apt-get install docker.io")
+        }
+    })
 }
 
 /// What an older client does by itself. Says why BuildKit is off as the error.

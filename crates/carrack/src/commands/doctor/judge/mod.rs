@@ -10,10 +10,10 @@ mod tests;
 
 use super::facts::Facts;
 use super::finding::{Check, Finding, State};
-use crate::arguments::DoctorEngine;
+use crate::engine::EngineName;
 
 /// Everything there is to say, in the order in which it is shown.
-pub(super) fn judge(facts: &Facts, engine: DoctorEngine) -> Vec<Finding> {
+pub(super) fn judge(facts: &Facts, engine: &EngineName) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut unanswered = Vec::new();
     match &facts.rust {
@@ -55,6 +55,6 @@ pub(super) fn judge(facts: &Facts, engine: DoctorEngine) -> Vec<Finding> {
 }
 
 /// What keeps Docker from building is broken if Docker is to build, and a warning otherwise.
-fn severe_for(needed_by: DoctorEngine, engine: DoctorEngine) -> State {
+fn severe_for(needed_by: &EngineName, engine: &EngineName) -> State {
     if needed_by == engine { State::Broken } else { State::Warning }
 }

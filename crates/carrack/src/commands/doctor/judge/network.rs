@@ -27,10 +27,10 @@ fn private_ca(network: &NetworkFacts) -> Option<Finding> {
         bundle.map_or_else(|| "/etc/ssl/certs/ca-certificates.crt".into(), |path| path.display().to_string());
     let what = format!(
         "this machine has certificates of its own ({}), which the containers of a Docker build lack: \
-        give a RUN line `--mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt`",
+        give a RUN line `--mount=type=secret,id=ca-certificates,target=/etc/ssl/certs/ca-certificates.crt`",
         signs.join(", ")
     );
-    let hint = format!("docker build --secret id=ca,src={bundle} .");
+    let hint = format!("docker build --secret id=ca-certificates,src={bundle} .");
     Some(Finding::new(Check::PrivateCa, State::Note, what).hint(hint))
 }
 

@@ -6,12 +6,12 @@ use std::path::Path;
 use carrack_cargo::toolchain::{ToolchainError, ToolchainFile, parse_verbose_version};
 
 use super::severe_for;
-use crate::arguments::DoctorEngine;
 use crate::commands::doctor::facts::{Linker, Member, RustFacts, Unread, WorkspaceFacts};
 use crate::commands::doctor::finding::{Check, Finding, State};
 use crate::commands::doctor::version::Version;
+use crate::engine::EngineName;
 
-pub(super) fn judge(rust: &RustFacts, engine: DoctorEngine) -> Vec<Finding> {
+pub(super) fn judge(rust: &RustFacts, engine: &EngineName) -> Vec<Finding> {
     let (toolchain, release) = toolchain(rust);
     let mut findings = vec![toolchain];
     if let Some(workspace) = &rust.workspace {
@@ -147,7 +147,7 @@ fn rust_version(members: &[Member], release: &str) -> Option<Finding> {
     Some(Finding::new(Check::RustVersion, State::Broken, what).hint("rustup update"))
 }
 
-fn linker(linker: &Linker, engine: DoctorEngine) -> Finding {
+fn linker(linker: &Linker, engine: &EngineName) -> Finding {
     const INSTALL: &str = "sudo apt-get install gcc libc6-dev";
     if linker.configured {
         let what = "a linker of your own, named by cargo's configuration";
@@ -159,10 +159,10 @@ fn linker(linker: &Linker, engine: DoctorEngine) -> Finding {
         Some(_) if !linker.start_code => "`cc` finds no crt1.o, the C library's start code: rustc can't link",
         Some(cc) => return Finding::new(Check::Linker, State::Ok, cc.display().to_string()),
     };
-    Finding::new(Check::Linker, severe_for(DoctorEngine::Embedded, engine), lacks).hint(INSTALL)
+    Finding::new(Check::Linker, severe_for(&EngineName::Embedded, engine), lacks).hint(INSTALL)
 }
 
-fn targets(workspace: &WorkspaceFacts, installed: &BTreeSet<String>, engine: DoctorEngine) -> Vec<Finding> {
+fn targets(workspace: &WorkspaceFacts, installed: &BTreeSet<String>, engine: &EngineName) -> Vec<Finding> {
     let file = workspace.toolchain_file.as_ref().and_then(|(_, file)| file.as_ref().ok());
     let asked: BTreeSet<&String> =
         file.into_iter().flat_map(|file| &file.targets).chain(&workspace.target).collect();
@@ -172,7 +172,7 @@ fn targets(workspace: &WorkspaceFacts, installed: &BTreeSet<String>, engine: Doc
         }
         // Only the target that images are built for stops a build.
         let needed = workspace.target.as_ref() == Some(target);
-        let state = if needed { severe_for(DoctorEngine::Embedded, engine) } else { State::Warning };
+        let state = if needed { severe_for(&EngineName::Embedded, engine) } else { State::Warning };
         Finding::new(Check::Target, state, format!("the standard library for {target} is not installed"))
             .hint(format!("rustup target add {target}"))
     };

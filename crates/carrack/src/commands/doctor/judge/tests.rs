@@ -12,12 +12,12 @@ use carrack_sandbox::{SandboxError, Support};
 use carrack_store::StoreError;
 
 use super::judge;
-use crate::arguments::DoctorEngine;
 use crate::commands::doctor::facts::{
     Answer, Client, DockerFacts, Facts, Linker, Member, Mount, NetworkFacts, Place, PlaceKind, RustFacts,
     SandboxFacts, StateFolder, Tool, Unread, WorkspaceFacts,
 };
 use crate::commands::doctor::finding::{Check, Finding, State};
+use crate::engine::EngineName;
 
 fn said(stdout: &str) -> Answer {
     Answer::Said { success: true, stdout: stdout.to_owned(), stderr: String::new() }
@@ -60,6 +60,7 @@ fn healthy() -> Facts {
                 path: "/work".into(),
                 members: Some(Ok(vec![member("server"), member("sync")])),
                 toolchain_file: Some(("/work/rust-toolchain.toml".into(), Ok(asking_for("1.95.0")))),
+                engine: None,
                 target: None,
             }),
         }),
@@ -125,7 +126,7 @@ fn old_client() -> Client {
 
 /// The findings about `check`, which has to be `state`; one of them has `what` and `hint` in it.
 #[track_caller]
-fn check(facts: &Facts, engine: DoctorEngine, check: Check, state: State, what: &str, hint: &str) {
+fn check(facts: &Facts, engine: &EngineName, check: Check, state: State, what: &str, hint: &str) {
     let all = judge(facts, engine);
     let found: Vec<&Finding> = all.iter().filter(|finding| finding.check == check).collect();
     let fits = |finding: &&&Finding| {
@@ -140,17 +141,17 @@ fn check(facts: &Facts, engine: DoctorEngine, check: Check, state: State, what: 
 
 #[track_caller]
 fn expect(facts: &Facts, what: (Check, State, &str, &str)) {
-    check(facts, DoctorEngine::Embedded, what.0, what.1, what.2, what.3);
+    check(facts, &EngineName::Embedded, what.0, what.1, what.2, what.3);
 }
 
-fn states(facts: &Facts, engine: DoctorEngine, wanted: State) -> Vec<&'static str> {
+fn states(facts: &Facts, engine: &EngineName, wanted: State) -> Vec<&'static str> {
     let findings = judge(facts, engine);
     findings.iter().filter(|finding| finding.state == wanted).map(|finding| finding.check.name()).collect()
 }
 
 #[test]
 fn a_healthy_machine_has_nothing_to_mend() {
-    for engine in [DoctorEngine::Embedded, DoctorEngine::Docker] {
+    for engine in [&EngineName::Embedded, &EngineName::Docker] {
         let findings = judge(&healthy(), engine);
         for finding in &findings {
             assert_eq!((finding.state, &finding.hint), (State::Ok, &None), "{finding:?}");
@@ -167,7 +168,7 @@ fn whatever_is_wrong_comes_with_a_command() {
     let rust = facts.rust.as_mut().unwrap();
     rust.toolchain = Err(ToolchainError::NotInPath { program: "cargo".to_owned() });
     rust.linker = Linker::default();
-    for finding in judge(&facts, DoctorEngine::Docker).iter().filter(|finding| finding.state > State::Note) {
+    for finding in judge(&facts, &EngineName::Docker).iter().filter(|finding| finding.state > State::Note) {
         assert!(finding.hint.is_some(), "{finding:?}");
     }
 }
@@ -186,7 +187,7 @@ fn toolchains() {
         rust.workspace.as_mut().unwrap().members = None;
     });
     expect(&none, broken("cannot find cargo in PATH", "https://sh.rustup.rs"));
-    assert!(!judge(&none, DoctorEngine::Embedded).iter().any(|finding| finding.check == Check::Workspace));
+    assert!(!judge(&none, &EngineName::Embedded).iter().any(|finding| finding.check == Check::Workspace));
     let missing = with(&|rust| {
         rust.toolchain = Err(ToolchainError::NotInstalled {
             channel: "1.99".to_owned(),
@@ -327,7 +328,7 @@ fn subordinate_ids() {
     let note = |what, hint| (Check::SubordinateIds, State::Note, what, hint);
     expect(&with(false, false), note("newuidmap is not installed", "sudo apt-get install uidmap"));
     expect(&with(true, false), note("ada has none", "usermod --add-subuids 100000-165535"));
-    let of_root = judge(&with(true, true), DoctorEngine::Embedded);
+    let of_root = judge(&with(true, true), &EngineName::Embedded);
     assert!(!of_root.iter().any(|finding| finding.check == Check::SubordinateIds));
 }
 
@@ -374,7 +375,7 @@ fn room() {
     expect(&with(PlaceKind::State, 50_000_000_000, Some(1_000)), inodes(State::Broken));
     expect(&with(PlaceKind::State, 50_000_000_000, Some(50_000)), inodes(State::Warning));
     // One line for one disk.
-    let shared = judge(&healthy(), DoctorEngine::Embedded);
+    let shared = judge(&healthy(), &EngineName::Embedded);
     assert_eq!(shared.iter().filter(|finding| finding.check == Check::DiskSpace).count(), 1);
 }
 
@@ -413,7 +414,7 @@ fn networks() {
         certificates: vec![(name, Path::new("/opt/ca.pem").to_owned(), there)],
         ..NetworkFacts::default()
     };
-    let secret = "docker build --secret id=ca,src=/opt/ca.pem .";
+    let secret = "docker build --secret id=ca-certificates,src=/opt/ca.pem .";
     let own = with(bundle("CARGO_HTTP_CAINFO", true), Vec::new());
     expect(&own, (Check::PrivateCa, State::Note, "CARGO_HTTP_CAINFO is set", secret));
     let gone = with(bundle("SSL_CERT_FILE", false), Vec::new());
@@ -449,7 +450,7 @@ fn root_needs_no_sudo() {
     let mut facts = healthy();
     facts.is_root = true;
     facts.docker = Some(DockerFacts::default());
-    for finding in judge(&facts, DoctorEngine::Docker) {
+    for finding in judge(&facts, &EngineName::Docker) {
         assert!(!finding.hint.as_deref().unwrap_or_default().contains("sudo"), "{finding:?}");
     }
     expect(&facts, (Check::Podman, State::Note, "", "apt-get install podman"));

@@ -12,12 +12,12 @@ fn without_daemon(complaint: &str) -> Client {
 fn docker_is_broken_only_for_those_who_want_it() {
     let mut facts = healthy();
     docker(&mut facts).clients = vec![without_daemon(NO_DAEMON)];
-    assert_eq!(states(&facts, DoctorEngine::Embedded, State::Broken), [""; 0]);
-    assert_eq!(states(&facts, DoctorEngine::Docker, State::Broken), ["docker-daemon", "buildkit"]);
+    assert_eq!(states(&facts, &EngineName::Embedded, State::Broken), [""; 0]);
+    assert_eq!(states(&facts, &EngineName::Docker, State::Broken), ["docker-daemon"]);
     facts = healthy();
     facts.rust.as_mut().unwrap().linker = Linker::default();
-    assert_eq!(states(&facts, DoctorEngine::Embedded, State::Broken), ["linker"]);
-    assert_eq!(states(&facts, DoctorEngine::Docker, State::Broken), [""; 0]);
+    assert_eq!(states(&facts, &EngineName::Embedded, State::Broken), ["linker"]);
+    assert_eq!(states(&facts, &EngineName::Docker, State::Broken), [""; 0]);
 }
 
 const NO_DAEMON: &str =
@@ -63,7 +63,7 @@ fn daemons() {
         r#"{"Server":{"Version":"4.3.1","ApiVersion":"1.41","Components":[{"Name":"Podman Engine"}]}}"#;
     let podman = with(Client { version: said(podman), ..old_client() }, Some("unix:///run/podman.sock"));
     expect(&podman, warning("Podman 4.3.1 answers at unix:///run/podman.sock", "unset DOCKER_HOST"));
-    assert_eq!(states(&podman, DoctorEngine::Docker, State::Broken), ["docker-daemon"]);
+    assert_eq!(states(&podman, &EngineName::Docker, State::Broken), ["docker-daemon"]);
 
     let too_new =
         "Error response from daemon: client version 1.99 is too new. Maximum supported API version is 1.41";
@@ -105,7 +105,7 @@ fn clients() {
     expect(&two, finding(Check::DockerClients, State::Warning, what, "export PATH=/usr/bin:$PATH"));
     let two = with(vec![old_client(), front()]);
     expect(&two, finding(Check::DockerClients, State::Note, "behind it in PATH", ""));
-    let one = judge(&with(vec![front()]), DoctorEngine::Embedded);
+    let one = judge(&with(vec![front()]), &EngineName::Embedded);
     assert!(!one.iter().any(|finding| finding.check == Check::DockerClients));
 }
 
@@ -138,7 +138,7 @@ fn who_builds_with_buildkit() {
     docker(&mut facts).clients = vec![new(&["compose"])];
     let hint = "sudo apt-get install docker-buildx";
     expect(&facts, (Check::Buildx, State::Warning, "the --mount option requires BuildKit", hint));
-    check(&facts, DoctorEngine::Docker, Check::Buildx, State::Broken, "only through buildx", hint);
+    check(&facts, &EngineName::Docker, Check::Buildx, State::Broken, "only through buildx", hint);
     // A plugin that does not start is none.
     let broken = r#"{"ClientInfo":{"Plugins":[{"Name":"buildx","Err":"exec format error"}]}}"#;
     docker(&mut facts).clients = vec![Client { plugins: said(broken), ..new(&[]) }];
@@ -167,4 +167,29 @@ fn storage_drivers_compose_and_podman() {
     expect(&facts, (Check::Podman, State::Ok, "/usr/bin/podman 4.3.1", ""));
     facts.docker = Some(DockerFacts::default());
     expect(&facts, (Check::Podman, State::Note, "nowhere to go", "sudo apt-get install podman"));
+}
+
+/// Carrack switches BuildKit on by itself, and takes a client behind the first one if it must.
+#[test]
+fn what_an_engine_of_dockers_needs() {
+    let front = || client("/usr/local/bin/docker", "28.2.2", &[], "20.10.24");
+    let broken = |clients: Vec<Client>, engine: &EngineName, buildctl: Option<&str>| {
+        let mut facts = healthy();
+        docker(&mut facts).clients = clients;
+        docker(&mut facts).buildkit = Some("0".to_owned());
+        docker(&mut facts).buildctl = buildctl.map(PathBuf::from);
+        states(&facts, engine, State::Broken)
+    };
+    let none = [""; 0];
+    assert_eq!(broken(vec![old_client()], &EngineName::Docker, None), none);
+    assert_eq!(broken(vec![front(), old_client()], &EngineName::Docker, None), none);
+    assert_eq!(broken(vec![front()], &EngineName::Docker, None), ["buildx"]);
+    assert_eq!(broken(Vec::new(), &EngineName::Docker, None), ["docker-client"]);
+    let buildkit = EngineName::BuildKit(None);
+    assert_eq!(broken(vec![old_client()], &buildkit, None), none);
+    assert_eq!(broken(vec![front()], &buildkit, None), ["buildctl"]);
+    assert_eq!(broken(Vec::new(), &buildkit, Some("/usr/bin/buildctl")), none);
+    let remote = EngineName::BuildKit(Some("tcp://builder:1234".to_owned()));
+    assert_eq!(broken(vec![old_client()], &remote, None), ["buildctl"]);
+    assert_eq!(broken(Vec::new(), &remote, Some("/usr/bin/buildctl")), none);
 }
