@@ -145,7 +145,7 @@ fn last_line(bytes: &[u8]) -> Option<String> {
             character => plain.push(character),
         }
     }
-    Some(plain)
+    Some(plain.trim().to_owned())
 }
 
 /// `0:38`, `12:05`.
