@@ -257,3 +257,10 @@ fn every_check_is_listed() {
     let pages = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/checks")).unwrap();
     assert_eq!(list.lines().count() + 1, pages.count());
 }
+
+#[test]
+fn what_init_wrote_is_clean() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/rustcare");
+    let checked = run(&Project::new(), &["--strict", example]).expect_code(0);
+    assert_eq!(checked.stdout, "");
+}

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use carrack_cargo::locate::{LocateError, Location, locate};
+use carrack_cargo::toolchain::read_toolchain_file;
 use carrack_docker::check::{Edit, Fix, Member, Surroundings, Workspace, takes_results};
 use carrack_docker::dockerignore::Dockerignore;
 use toml_edit::{Document, Item, TableLike};
@@ -280,14 +281,8 @@ fn locked(location: &Location) -> Result<Option<BTreeSet<String>>, Failure> {
 }
 
 fn toolchain(location: &Location) -> Result<Option<String>, Failure> {
-    let Some(path) = &location.toolchain_file else { return Ok(None) };
-    let text = read(path)?.unwrap_or_default();
-    // The old form is nothing but the channel.
-    if !text.contains('[') {
-        return Ok(Some(text.trim().to_owned()).filter(|channel| !channel.is_empty()));
-    }
-    let document = toml(path)?;
-    Ok(document.and_then(|document| Some(document.get("toolchain")?.get("channel")?.as_str()?.to_owned())))
+    let file = location.toolchain_file.as_deref().map(read_toolchain_file).transpose()?;
+    Ok(file.and_then(|file| file.channel))
 }
 
 /// What cargo's configuration in the workspace changes.
