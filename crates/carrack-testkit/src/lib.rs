@@ -2,10 +2,12 @@
 //!
 //! Failing to set a fixture up is a failing test, so everything here panics with the path concerned.
 
+mod docker;
 mod http;
 mod program;
 mod project;
 
+pub use docker::{Docker, RUST_IMAGE, SLIM_IMAGE, Steps};
 pub use http::{Answer, ask, ask_until_it_answers, free_port};
 pub use program::{Finished, Program};
 pub use project::Project;
