@@ -6,12 +6,13 @@ pub struct Steps {
     steps: Vec<Step>,
 }
 
-/// One step: the number that its lines begin with, the text of its first line, and how it ended.
+/// One step: the number that its lines begin with, the text of its first line, how it ended and what it printed.
 #[derive(Debug)]
 struct Step {
     number: u32,
     name: String,
     state: State,
+    output: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,13 +37,19 @@ impl Steps {
             let Ok(number) = number.parse() else { continue };
             // The first line of a step is its name, and comes again after lines of another step.
             let Some(step) = steps.iter_mut().find(|step| step.number == number) else {
-                steps.push(Step { number, name: text.to_owned(), state: State::Unfinished });
+                let (name, state) = (text.to_owned(), State::Unfinished);
+                steps.push(Step { number, name, state, output: String::new() });
                 continue;
             };
-            match text.split([' ', ':']).next() {
-                Some("CACHED") => step.state = State::Cached,
-                Some("DONE") => step.state = State::Ran,
-                Some("ERROR") => step.state = State::Failed,
+            let (first, rest) = text.split_at(text.find([' ', ':']).unwrap_or(text.len()));
+            match first {
+                "CACHED" => step.state = State::Cached,
+                "DONE" => step.state = State::Ran,
+                "ERROR" => step.state = State::Failed,
+                // Seconds since the step began come before each line that its program printed.
+                seconds if seconds.parse::<f64>().is_ok() => {
+                    step.output.extend([rest.trim_start_matches(' '), "\n"])
+                }
                 _ => {}
             }
         }
@@ -71,6 +78,12 @@ impl Steps {
     #[track_caller]
     pub fn cached(&self, text: &str) -> bool {
         self.only(text).state == State::Cached
+    }
+
+    /// What the only step with `text` in its instruction printed, without the margins of its lines.
+    #[track_caller]
+    pub fn output(&self, text: &str) -> &str {
+        &self.only(text).output
     }
 
     #[track_caller]
@@ -105,10 +118,11 @@ mod tests {
     fn a_step_is_what_its_last_word_says() {
         let steps = Steps::of(
             "#4 [builder 2/3] RUN cargo fetch\n#4 sha256:0123\n#5 [builder 3/3] RUN cargo build\n#5 CACHED\n\n\
-             #4 0.2 CACHED is only a word\n#4 ...\n\n#6 [stage-1 2/2] COPY a b\n#6 ERROR: no such file\n\n\
+             #4 0.2    CACHED is only a word\n#4 ...\n\n#6 [stage-1 2/2] COPY a b\n#6 ERROR: no such file\n\n\
              #4 [builder 2/3] RUN cargo fetch\n#4 DONE 0.3s\n#7 [internal] load\n#7 CANCELED\n",
         );
         steps.expect_ran("cargo fetch").expect_cached("cargo build").expect_failed("COPY a b");
+        assert_eq!(steps.output("cargo fetch"), "CACHED is only a word\n");
         assert!(steps.cached("cargo build") && !steps.cached("cargo fetch") && !steps.cached("load"));
     }
 
