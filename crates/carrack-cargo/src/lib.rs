@@ -3,7 +3,8 @@
 //! Owns everything that Carrack knows about cargo: where a workspace is ([`locate`]), how it is configured
 //! ([`config`]), which services come out of it and by which command line ([`plan`]), what cargo says while it runs
 //! ([`messages`]), what the build turned out to depend on ([`discovered`]), which variables it may see
-//! ([`environment`]), which toolchain runs it ([`toolchain`]) and what a failure means ([`missing`]).
+//! ([`environment`]), which toolchain runs it ([`toolchain`]), what a failure means ([`missing`]), and how the same plan is
+//! written down for Docker ([`init`]).
 //!
 //! It never starts a process, never reads the environment, never caches and never writes: command lines are handed
 //! out as data, variables are asked of the caller, and files are only read. Each module has its own error type, whose
@@ -13,6 +14,7 @@ mod cargo_config;
 pub mod config;
 pub mod discovered;
 pub mod environment;
+pub mod init;
 pub mod locate;
 pub mod lower;
 pub mod messages;

@@ -7,6 +7,8 @@
 //! scripts and the crates `pkg-config`, `cc`, `cmake`, `clang-sys` and `prost-build` print; what is not recognised is
 //! [`Diagnosis::Other`]. It can't fail, and it never installs anything.
 
+use std::collections::BTreeSet;
+
 use crate::messages;
 
 /// Why a build failed.
@@ -304,6 +306,75 @@ pub const TOOLS: &[(&[&str], &[&str])] = &[
     (&["openssl/ssl.h: no such file"], &["libssl-dev"]),
     (&["python.h: no such file"], &["python3-dev"]),
 ];
+
+/// Crates of [`SYSTEM_PACKAGES`] that compile a copy of their own where the system has none.
+const OWN_COPY: &[&str] = &[
+    "aws-lc-fips-sys",
+    "aws-lc-sys",
+    "bzip2-sys",
+    "curl-sys",
+    "expat-sys",
+    "freetype-sys",
+    "jemalloc-sys",
+    "libgit2-sys",
+    "liblzma-sys",
+    "libnghttp2-sys",
+    "librocksdb-sys",
+    "libsodium-sys-stable",
+    "libssh2-sys",
+    "libz-ng-sys",
+    "libz-sys",
+    "lz4-sys",
+    "lzma-sys",
+    "onig_sys",
+    "pcre2-sys",
+    "rdkafka-sys",
+    "ring",
+    "servo-freetype-sys",
+    "tikv-jemalloc-sys",
+    "x11-dl",
+    "zeromq-src",
+    "zstd-sys",
+];
+
+/// Features by whose names crates say that they compile a copy of their own.
+const OWN_COPY_FEATURES: &[&str] = &["bundled", "vendored", "static"];
+
+/// What compiling such a copy takes.
+const COPY_TOOLS: &[(&str, &[&str])] = &[
+    ("cmake", &["cmake", "g++", "make"]),
+    ("jemalloc-sys", &["make"]),
+    ("librocksdb-sys", &["g++"]),
+    ("libsodium-sys-stable", &["make"]),
+    ("openssl-src", &["make", "perl"]),
+    ("rdkafka-sys", &["g++", "make"]),
+    ("tikv-jemalloc-sys", &["make"]),
+];
+
+/// The Debian packages that `crates`, names with the features that are on, need to compile, besides a C compiler and
+/// libc. A guess from names: a crate that no table here knows may need more.
+pub fn needed_to_compile<'a>(
+    crates: impl Iterator<Item = (&'a str, &'a [String])>,
+) -> BTreeSet<&'static str> {
+    let mut needed = BTreeSet::new();
+    for (name, features) in crates {
+        let has_own_copy = OWN_COPY.contains(&name)
+            || features.iter().any(|feature| {
+                OWN_COPY_FEATURES.iter().any(|own| {
+                    feature.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+                })
+            });
+        if !has_own_copy {
+            let known = SYSTEM_PACKAGES.iter().filter(|package| package.crates.contains(&name));
+            needed.extend(known.flat_map(|package| package.debian));
+        }
+        let tools = COPY_TOOLS.iter().filter(|(tool_user, _)| *tool_user == name);
+        needed.extend(tools.flat_map(|(_, debian)| *debian));
+    }
+    // Every builder has these.
+    needed.retain(|package| !matches!(*package, "gcc" | "libc6-dev"));
+    needed
+}
 
 /// Says why a build failed. `output` is its standard error and the rendered diagnostics (the linker's words are in the
 /// latter), with or without colours.

@@ -284,6 +284,15 @@ fn directory_choice(
     Ok(None)
 }
 
+/// The channel that a `rust-toolchain` or `rust-toolchain.toml` names; `None` if it names none.
+///
+/// Errors: it can't be read or is not what such a file is.
+pub fn channel_of_file(path: &Path) -> Result<Option<String>, ToolchainError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ToolchainError::Unreadable { path: path.to_owned(), source })?;
+    Ok(channel_of(path, text)?.filter(|channel| !channel.starts_with('/')))
+}
+
 /// The channel or absolute folder that a toolchain file names; `None` if it names only components or targets.
 fn channel_of(path: &Path, text: String) -> Result<Option<String>, ToolchainError> {
     // The old form is one line with a channel's name and nothing else, and only without an extension.

@@ -31,6 +31,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Build images from a Cargo workspace.
     Build(Box<Build>),
+    /// Write Dockerfile, .dockerignore, compose.yaml, Makefile and CI workflow, or see whether they still fit.
+    Init(Init),
     /// Run an image in the sandbox, without Docker.
     Run(Run),
     /// List the images of Carrack's own store.
@@ -117,6 +119,45 @@ pub(crate) struct Build {
     /// Never use the network.
     #[arg(long)]
     pub(crate) offline: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  carrack init                      all files; later, those that are there, brought up to date\n  \
+    carrack init --check              for CI: exit code 1 and a diff if they no longer fit the workspace\n  \
+    carrack init --only dockerfile --stdout"
+)]
+pub(crate) struct Init {
+    /// The workspace, or one member of it.
+    #[arg(default_value = ".", value_name = "PATH", hide_default_value = true)]
+    pub(crate) path: PathBuf,
+    /// Only these files (repeatable, or separated by commas).
+    #[arg(long, value_enum, value_name = "FILE", value_delimiter = ',')]
+    pub(crate) only: Vec<InitFile>,
+    /// Overwrite files that a person wrote or changed.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Print the files instead of writing them.
+    #[arg(long, conflicts_with_all = ["force", "check"])]
+    pub(crate) stdout: bool,
+    /// Write nothing; print what would change, and exit with 1 if something would.
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) check: bool,
+}
+
+/// A file that `carrack init` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum InitFile {
+    /// Dockerfile.
+    Dockerfile,
+    /// .dockerignore.
+    Dockerignore,
+    /// compose.yaml.
+    Compose,
+    /// Makefile.
+    Makefile,
+    /// .github/workflows/images.yaml.
+    Workflow,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use carrack_base::{Platform, Span};
 use carrack_cargo::config::{ConfigError, Level};
+use carrack_cargo::init::InitError;
 use carrack_cargo::locate::LocateError;
 use carrack_cargo::lower::LowerError;
 use carrack_cargo::missing::{Diagnosis, diagnose};
@@ -48,6 +49,11 @@ pub(crate) enum Failure {
     },
     Plan(PlanError),
     Lower(LowerError),
+    Init(InitError),
+    /// `carrack init` would overwrite what a person wrote.
+    NotOurs {
+        files: Vec<PathBuf>,
+    },
     NotYet {
         key: &'static str,
         value: String,
@@ -189,11 +195,14 @@ impl Failure {
             )
             | Self::Bug { .. }
             | Self::Lower(LowerError::Graph(_))
-            | Self::Plan(PlanError::Metadata(_)) => code::BUG,
+            | Self::Plan(PlanError::Metadata(_))
+            | Self::Init(InitError::Template(_)) => code::BUG,
             Self::Locate(_)
             | Self::Configuration(_)
             | Self::Plan(_)
             | Self::Lower(_)
+            | Self::Init(_)
+            | Self::NotOurs { .. }
             | Self::NotYet { .. }
             | Self::BuildVariable { .. }
             | Self::Platform { .. }
@@ -264,6 +273,14 @@ impl Failure {
                     .hint("mend `user` or `owner` in the configuration; numbers are always possible, as in \"1000:1000\"")
             }
             Self::Lower(LowerError::Graph(error)) => Words::chain(error).hint("report this with the configuration"),
+            Self::Init(error) => init(error),
+            Self::NotOurs { files } => {
+                let words = Words::new("cannot write: a person wrote or changed these files");
+                files.iter().fold(words, |words, file| words.note(file.display().to_string())).hint(
+                    "compare with `carrack init --stdout`, choose others with --only, or overwrite them with --force; \
+                     nothing was written",
+                )
+            }
             Self::NotYet { key, value, possible } => {
                 Words::new(format!("cannot use the image {value} as {key} yet"))
                     .hint(format!("set `{key} = \"{possible}\"`, or leave the key out"))
@@ -357,6 +374,30 @@ fn io_hint(error: &std::io::Error) -> &'static str {
         std::io::ErrorKind::PermissionDenied => "make it accessible for this user",
         std::io::ErrorKind::NotFound => "check the path",
         _ => "check the path and the disk",
+    }
+}
+
+fn init(error: &InitError) -> Words {
+    let words = Words::chain(error);
+    let words = Words { message: format!("cannot {}", words.message), ..words };
+    match error {
+        InitError::NoLockFile { .. } => words.hint("run `cargo generate-lockfile` and commit Cargo.lock"),
+        InitError::Unpinned { image } => words
+            .note(format!("{image} is another Rust with every release"))
+            .hint("name a version, as in `builder = \"rust:1.95-slim-bookworm\"`"),
+        InitError::NotDebian { .. } => {
+            words.hint("set `builder` to a Debian image, as in \"rust:1.95-slim-bookworm\"")
+        }
+        InitError::NoOfficialImage { .. } => {
+            words.hint("set `builder` to an image that has this toolchain, or name a release in rust-toolchain.toml")
+        }
+        InitError::OlderBase { release, builder, builder_release, .. } => words
+            .note(format!("{builder} compiles against the libc of {builder_release}, which {release} is older than"))
+            .hint(format!("set `base` to an image of {builder_release}, or `builder` to one of {release}")),
+        InitError::User { .. } => words
+            .hint("mend `user` or `owner` in the configuration; numbers are always possible, as in \"1000:1000\""),
+        InitError::Path { .. } => words.hint("rename it: letters, digits and `_-./+@,=~` are possible"),
+        InitError::Template(_) => words.hint("report this with the configuration"),
     }
 }
 

@@ -81,6 +81,7 @@ fn run(
     let state = caller.state(arguments.home);
     match arguments.command {
         Command::Build(build) => commands::build::run(&build, &caller, &state, terminal, cancel, start),
+        Command::Init(init) => commands::init::run(&init, &caller, &state, terminal, cancel),
         Command::Run(run) => commands::run::run(&run, &caller, &state, cancel),
         Command::Images(images) => commands::images::run(&images, &state),
         Command::Rm(rm) => commands::rm::run(&rm, &state),

@@ -62,6 +62,8 @@ pub enum Shape {
     Files,
     /// A table with [`HEALTHCHECK_KEYS`], or `"none"`.
     Healthcheck,
+    /// A table with [`PACKAGES_KEYS`].
+    Packages,
     /// `"30s"`, `"1m30s"`, `"500ms"`.
     Duration,
     /// A number from 1 up.
@@ -144,6 +146,12 @@ pub const KEYS: &[Key] = &[
     key("entrypoint", Shape::Command, Level::Package, "Replaces the binary as what is started."),
     key("cmd", Shape::Command, Level::Package, "Arguments that the service gets if none are given."),
     key("ports", Shape::Ports, Level::Both, "Ports that the service listens on."),
+    key(
+        "packages",
+        Shape::Packages,
+        Level::Both,
+        "Debian packages, for builders and bases that are images.",
+    ),
     key("labels", Shape::TextMap, Level::Both, "Labels of the image."),
     key("volumes", Shape::PathList, Level::Both, "Folders that outlive the container."),
     key("healthcheck", Shape::Healthcheck, Level::Both, "How to ask whether the service is healthy."),
@@ -172,6 +180,12 @@ pub const FILE_KEYS: &[Key] = &[
     ),
     key("mode", Shape::Mode, Level::Both, "Permission bits of the files. Default: as they are."),
     key("owner", Shape::User, Level::Both, "Whose they are. Default: root's."),
+];
+
+/// Every key of a `packages` table.
+pub const PACKAGES_KEYS: &[Key] = &[
+    key("build", Shape::TextList, Level::Both, "What compiling needs besides what the lock file gives away."),
+    key("run", Shape::TextList, Level::Both, "What the service needs besides the libraries that it is linked to."),
 ];
 
 /// Every key of a `healthcheck` table.
@@ -205,6 +219,7 @@ impl Shape {
             Self::Ports => "a list of ports, as in [8080, \"53/udp\"]",
             Self::Files => "a list of tables, as in [{ from = \"config\", to = \"/app/config\" }]",
             Self::Healthcheck => "a table with a cmd, or \"none\"",
+            Self::Packages => "a table of lists, as in { build = [\"libpq-dev\"], run = [\"libpq5\"] }",
             Self::Duration => "a duration, as in \"30s\" or \"1m30s\"",
             Self::Count => "a number from 1 up",
             Self::Signal => "a signal, as in \"SIGINT\"",

@@ -31,10 +31,12 @@ use std::sync::Arc;
 use carrack_base::{SourceText, Span};
 use toml_edit::{Document, TableLike};
 
-pub use keys::{FILE_KEYS, HEALTHCHECK_KEYS, KEYS, Key, Level, Shape};
+pub use keys::{FILE_KEYS, HEALTHCHECK_KEYS, KEYS, Key, Level, PACKAGES_KEYS, Shape};
 pub use reference::reference;
 pub use schema::json_schema;
-pub use wire::{AddedFile, BuildVariable, Healthcheck, Port, Protocol, ServiceConfig, WorkspaceConfig};
+pub use wire::{
+    AddedFile, BuildVariable, DebianPackages, Healthcheck, Port, Protocol, ServiceConfig, WorkspaceConfig,
+};
 
 use value::{Reader, Value};
 pub(crate) use value::{is_image_name, normalise};
@@ -360,6 +362,10 @@ fn service_config(mut values: Values) -> ServiceConfig {
         healthcheck: match values.remove("healthcheck") {
             Some(Value::Healthcheck(healthcheck)) => Some(healthcheck),
             _ => None,
+        },
+        packages: match values.remove("packages") {
+            Some(Value::Packages(packages)) => packages,
+            _ => DebianPackages::default(),
         },
         stop_signal: value::text(&mut values, "stop-signal"),
         timezones: flag(&mut values, "timezones").unwrap_or(false),

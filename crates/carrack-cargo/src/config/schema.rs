@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{FILE_KEYS, HEALTHCHECK_KEYS, KEYS, Key, Shape};
+use super::keys::{FILE_KEYS, HEALTHCHECK_KEYS, KEYS, Key, PACKAGES_KEYS, Shape};
 use super::value;
 
 /// The schema of `carrack.toml` and of the `carrack` tables in `Cargo.toml`: JSON Schema draft 2020-12, indented, with a final newline.
@@ -69,6 +69,7 @@ fn shape(shape: Shape) -> Value {
         }),
         Shape::Files => json!({ "type": "array", "items": table(FILE_KEYS, &["from", "to"]) }),
         Shape::Healthcheck => json!({ "anyOf": [{ "const": "none" }, table(HEALTHCHECK_KEYS, &["cmd"])] }),
+        Shape::Packages => table(PACKAGES_KEYS, &[]),
         Shape::Duration => json!({ "type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$" }),
         Shape::Count => json!({ "type": "integer", "minimum": 1 }),
         Shape::Signal => json!({ "type": ["string", "integer"] }),

@@ -9,8 +9,8 @@ use std::time::Duration;
 use carrack_base::{ImagePath, SourceText, Span};
 use toml_edit::{Item, TableLike};
 
-use super::keys::{self, FILE_KEYS, HEALTHCHECK_KEYS, Key, Shape};
-use super::wire::{AddedFile, BuildVariable, Healthcheck, Port, Protocol};
+use super::keys::{self, FILE_KEYS, HEALTHCHECK_KEYS, Key, PACKAGES_KEYS, Shape};
+use super::wire::{AddedFile, BuildVariable, DebianPackages, Healthcheck, Port, Protocol};
 use super::{ConfigError, Context};
 
 /// What a repository's name may be: OCI distribution-spec "name", without a registry.
@@ -31,6 +31,7 @@ pub(super) enum Value {
     Ports(Vec<Port>),
     Files(Vec<AddedFile>),
     Healthcheck(Healthcheck),
+    Packages(DebianPackages),
     Duration(Duration),
     Number(u32),
 }
@@ -138,6 +139,10 @@ impl Reader<'_> {
                     };
                 let files = tables.into_iter().map(|(table, place)| self.added_file(key, table, place));
                 Ok(Value::Files(files.collect::<Result<_, _>>()?))
+            }
+            Shape::Packages => {
+                let table = item.as_table_like().ok_or_else(|| wrong(item, place.clone()))?;
+                self.packages(key, table, place)
             }
             Shape::Healthcheck => {
                 if let Some(text) = item.as_str() {
@@ -287,6 +292,24 @@ impl Reader<'_> {
         Ok(AddedFile { from, to, mode, owner: text(&mut values, "owner") })
     }
 
+    fn packages(
+        &self,
+        key: &Key,
+        table: &dyn TableLike,
+        place: Range<usize>,
+    ) -> Result<Value, ConfigError> {
+        let mut values = self.inner_table(PACKAGES_KEYS, table, place.clone())?;
+        let mut names = |name| match values.remove(name) {
+            Some(Value::Texts(names)) => names,
+            _ => Vec::new(),
+        };
+        let packages = DebianPackages { build: names("build"), run: names("run") };
+        match packages.build.iter().chain(&packages.run).find(|name| !is_debian_package(name)) {
+            Some(name) => Err(self.bad(key, format!("`{name}` is no name of a Debian package"), place)),
+            None => Ok(Value::Packages(packages)),
+        }
+    }
+
     fn healthcheck(
         &self,
         key: &Key,
@@ -313,6 +336,12 @@ impl Reader<'_> {
             },
         }))
     }
+}
+
+/// Debian policy, 5.6.7 "Package": these letters and no others, so that no shell takes offence.
+fn is_debian_package(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+    name.len() > 1 && name.as_bytes()[0].is_ascii_alphanumeric() && name.bytes().all(is_letter)
 }
 
 /// Takes a text out of `values`.

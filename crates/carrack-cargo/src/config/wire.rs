@@ -70,10 +70,21 @@ pub struct ServiceConfig {
     pub volumes: Vec<ImagePath>,
     /// How to ask whether the service is healthy.
     pub healthcheck: Option<Healthcheck>,
+    /// Debian packages, for builders and bases that are images.
+    pub packages: DebianPackages,
     /// The signal that asks the service to stop: `SIGINT`, or a number.
     pub stop_signal: Option<String>,
     /// Whether time zone data is in a closure image.
     pub timezones: bool,
+}
+
+/// Debian packages that are installed where a builder or a base is an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DebianPackages {
+    /// What compiling needs.
+    pub build: Vec<String>,
+    /// What running needs.
+    pub run: Vec<String>,
 }
 
 /// A file or folder that is added to an image.

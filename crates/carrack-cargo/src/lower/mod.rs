@@ -10,7 +10,7 @@
 
 mod user;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use carrack_base::{ImagePath, Platform};
@@ -21,8 +21,7 @@ use carrack_graph::{
 
 use crate::config::Healthcheck;
 use crate::plan::{self, CargoPlan, Service};
-use user::ImageUser;
-
+pub(crate) use user::ImageUser;
 pub use user::UserError;
 
 /// The name under which the engine has to know [`crate::tool::CargoTool`].
@@ -30,8 +29,8 @@ pub const TOOL: &str = "cargo";
 
 /// Where binaries go.
 const BINARIES: &str = "/usr/local/bin";
-const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub(crate) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// What the caller of a build adds to the plan. Paths are the host's.
 #[derive(Debug, Clone)]
@@ -260,11 +259,8 @@ fn files(service: &Service, user: &ImageUser) -> Result<Vec<LayerPart>, UserErro
             owner,
         }));
     }
-    let added: BTreeSet<&ImagePath> = config.files.iter().map(|added| &added.to).collect();
-    let own = config.workdir.iter().filter(|folder| **folder != ImagePath::root()).chain(&config.volumes);
-    for folder in own.collect::<BTreeSet<_>>().into_iter().filter(|folder| !added.contains(folder)) {
-        parts.push(LayerPart::Folder { to: folder.clone(), mode: 0o755, owner: user.ids() });
-    }
+    let folder = |to: &ImagePath| LayerPart::Folder { to: to.clone(), mode: 0o755, owner: user.ids() };
+    parts.extend(user.folders(config).into_iter().map(folder));
     Ok(parts)
 }
 

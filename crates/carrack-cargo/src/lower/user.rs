@@ -1,7 +1,11 @@
 //! The user that a service runs as: never root unless someone asks for it.
 
+use std::collections::BTreeSet;
+
 use carrack_base::ImagePath;
 use carrack_graph::{LayerPart, Owner};
+
+use crate::config::ServiceConfig;
 
 /// The id that distroless images made customary for an account without privileges.
 const NONROOT: u32 = 65_532;
@@ -11,7 +15,7 @@ const NAME: &str = "nonroot";
 pub(super) const ROOT: Owner = Owner { uid: 0, gid: 0 };
 
 /// A user as an image has it: one line of `/etc/passwd` besides root's.
-pub(super) struct ImageUser {
+pub(crate) struct ImageUser {
     name: String,
     group: String,
     ids: Owner,
@@ -30,7 +34,7 @@ pub enum UserError {
 
 impl ImageUser {
     /// The user of the key `user`; the customary one without privileges if there is none.
-    pub(super) fn new(setting: Option<&str>) -> Result<Self, UserError> {
+    pub(crate) fn new(setting: Option<&str>) -> Result<Self, UserError> {
         let setting = setting.unwrap_or(NAME);
         let malformed = || UserError::Malformed(setting.to_owned());
         let (user, group) = match setting.split_once(':') {
@@ -61,17 +65,32 @@ impl ImageUser {
         Ok(Self { name, group, ids: Owner { uid, gid } })
     }
 
-    pub(super) fn ids(&self) -> Owner {
+    pub(crate) fn ids(&self) -> Owner {
         self.ids
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// The folders that the user has to be able to write to, besides those that are added with files.
+    pub(crate) fn folders<'a>(&self, config: &'a ServiceConfig) -> BTreeSet<&'a ImagePath> {
+        let added: BTreeSet<&ImagePath> = config.files.iter().map(|added| &added.to).collect();
+        let own = config.workdir.iter().filter(|folder| **folder != ImagePath::root()).chain(&config.volumes);
+        own.filter(|folder| !added.contains(folder)).collect()
+    }
+
     /// As the image's configuration names it: numbers, which every runtime understands.
-    pub(super) fn setting(&self) -> String {
+    pub(crate) fn setting(&self) -> String {
         format!("{}:{}", self.ids.uid, self.ids.gid)
     }
 
     /// The owner that a file's `owner` means.
-    pub(super) fn owner(&self, text: &str) -> Result<Owner, UserError> {
+    pub(crate) fn owner(&self, text: &str) -> Result<Owner, UserError> {
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),

@@ -113,6 +113,36 @@ pub fn metadata_command(
 /// Colours on standard error are the environment's part (`CARGO_TERM_COLOR`).
 pub fn build_command(plan: &CargoPlan, request: &Request) -> Vec<String> {
     let mut command = vec!["build".to_owned()];
+    add_selection(plan, request, Targets::Binaries, &mut command);
+    command.extend(["--target-dir".to_owned(), request.target_dir.to_string_lossy().into_owned()]);
+    let format = if request.color { "json,json-diagnostic-rendered-ansi" } else { "json" };
+    command.push(format!("--message-format={format}"));
+    command.extend(plan.workspace.cargo_args.iter().cloned());
+    command
+}
+
+/// The arguments of `cargo build` for a Dockerfile: those of the dependencies, whose packages are libraries without
+/// code, and those of the application.
+pub(crate) fn docker_commands(plan: &CargoPlan) -> (Vec<String>, Vec<String>) {
+    let request = Request { locked: Some(true), ..Request::default() };
+    let [mut dependencies, mut application] = [Vec::new(), Vec::new()];
+    add_selection(plan, &request, Targets::Libraries, &mut dependencies);
+    add_selection(plan, &request, Targets::Binaries, &mut application);
+    for command in [&mut dependencies, &mut application] {
+        command.extend(plan.workspace.cargo_args.iter().cloned());
+    }
+    (dependencies, application)
+}
+
+/// Which targets of the services' packages are built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Targets {
+    Binaries,
+    Libraries,
+}
+
+/// Profile, packages, targets, features, network and target triple.
+fn add_selection(plan: &CargoPlan, request: &Request, targets: Targets, command: &mut Vec<String>) {
     match request.profile.as_ref().unwrap_or(&plan.workspace.profile).as_str() {
         "release" => command.push("--release".to_owned()),
         profile => command.extend(["--profile".to_owned(), profile.to_owned()]),
@@ -125,21 +155,17 @@ pub fn build_command(plan: &CargoPlan, request: &Request) -> Vec<String> {
     for service in &plan.services {
         add_once("--package", &plan.package_argument(&service.package));
     }
-    for service in &plan.services {
-        add_once("--bin", &service.binary);
+    match targets {
+        Targets::Binaries => plan.services.iter().for_each(|service| add_once("--bin", &service.binary)),
+        Targets::Libraries => command.push("--lib".to_owned()),
     }
     let mut features: Vec<&str> = plan.features.iter().map(String::as_str).collect();
     features.extend(request.split_features());
-    request.add_feature_flags(&plan.workspace, features, &mut command);
-    request.add_network_flags(plan.has_lock_file, &mut command);
+    request.add_feature_flags(&plan.workspace, features, command);
+    request.add_network_flags(plan.has_lock_file, command);
     if let Some(target) = request.target.as_ref().or(plan.workspace.target.as_ref()) {
         command.extend(["--target".to_owned(), target.clone()]);
     }
-    command.extend(["--target-dir".to_owned(), request.target_dir.to_string_lossy().into_owned()]);
-    let format = if request.color { "json,json-diagnostic-rendered-ansi" } else { "json" };
-    command.push(format!("--message-format={format}"));
-    command.extend(plan.workspace.cargo_args.iter().cloned());
-    command
 }
 
 /// `feature` of the package `name`, as `--features` takes it at the workspace's level.

@@ -9,7 +9,6 @@ use std::fs;
 use std::path::Path;
 
 use super::metadata::{Metadata, Package};
-use super::wire::LocalPackage;
 
 /// Macro packages that read nothing but their input.
 const PURE: &[&str] = &[
@@ -101,8 +100,8 @@ const PURE: &[&str] = &[
 const SUSPICIOUS: &[&str] =
     &["fs", "File", "Command", "unsafe", "extern", "OpenOptions", "net", "dotenvy", "dotenv"];
 
-/// The packages that are compiled from folders of the user's, with what their macros may do.
-pub(super) fn local_packages(metadata: &Metadata) -> Vec<LocalPackage> {
+/// The ids of packages that use a macro which may read files without declaring them, among those of the user's.
+pub(super) fn reading_packages(metadata: &Metadata) -> BTreeSet<&str> {
     let by_id: BTreeMap<&str, &Package> =
         metadata.packages.iter().map(|package| (package.id.as_str(), package)).collect();
     let reading: BTreeSet<&str> = metadata
@@ -113,11 +112,8 @@ pub(super) fn local_packages(metadata: &Metadata) -> Vec<LocalPackage> {
         .collect();
     let local = metadata.packages.iter().filter(|package| package.source.is_none());
     local
-        .map(|package| LocalPackage {
-            name: package.name.clone(),
-            folder: package.folder().to_owned(),
-            reads_undeclared: reaches(&package.id, &reading, metadata, &by_id),
-        })
+        .map(|package| package.id.as_str())
+        .filter(|id| reaches(id, &reading, metadata, &by_id))
         .collect()
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Node {
     pub(super) id: String,
     /// Ids of packages, for all kinds of dependencies.
     pub(super) dependencies: Vec<String>,
+    #[serde(default)]
+    pub(super) features: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +33,8 @@ pub(super) struct Package {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) version: String,
+    #[serde(default)]
+    pub(super) rust_version: Option<String>,
     /// `None` for a path package.
     pub(super) source: Option<String>,
     pub(super) manifest_path: PathBuf,
@@ -41,6 +45,8 @@ pub(super) struct Package {
 
 #[derive(Deserialize)]
 pub(super) struct Dependency {
+    /// The package's name, whatever it is called here.
+    pub(super) name: String,
     pub(super) path: Option<PathBuf>,
 }
 

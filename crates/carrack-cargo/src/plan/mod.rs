@@ -23,6 +23,7 @@
 //! [`PlanError`].
 
 mod command;
+mod local;
 mod macros;
 mod metadata;
 mod outside;
@@ -38,10 +39,12 @@ use toml_edit::Item;
 
 use crate::config::Configuration;
 use crate::locate::Location;
+use crate::missing;
 use metadata::Metadata;
 use outside::Outside;
 
 pub use command::{Request, build_command, members_command, metadata_command};
+pub(crate) use command::docker_commands;
 pub use wire::{CargoPlan, ExternalPackage, KeptPlanError, LocalPackage, Member, Service, SkippedBinary};
 
 /// Where [`CargoPlan::source_root`] is inside of the sandbox.
@@ -197,11 +200,13 @@ impl CargoPlan {
             has_lock_file: location.lock_file.is_some(),
             locked_packages: lock.entries.unwrap_or(metadata.packages.len()),
             members: metadata.members().map(member).collect(),
-            local_packages: macros::local_packages(&metadata),
+            local_packages: local::local_packages(&metadata),
             outside_packages: outside.packages.into_iter().collect(),
             outside_manifests: outside.manifests.into_iter().collect(),
             vendored: outside.vendored.into_iter().collect(),
             external_packages,
+            system_packages: system_packages(&metadata),
+            rust_version: rust_version(&metadata),
             services: selected.services,
             skipped: selected.skipped,
             features: selected.features,
@@ -240,6 +245,26 @@ impl CargoPlan {
             _ => name.to_owned(),
         }
     }
+}
+
+/// What the packages from elsewhere need to compile. Packages that are in the lock file for another target are not built.
+fn system_packages(metadata: &Metadata) -> Vec<String> {
+    let nodes = metadata.resolve.iter().flat_map(|resolve| &resolve.nodes);
+    let features: BTreeMap<&str, &[String]> =
+        nodes.map(|node| (node.id.as_str(), &node.features[..])).collect();
+    let crates = metadata.packages.iter().filter_map(|package| {
+        let features = features.get(package.id.as_str())?;
+        Some((package.name.as_str(), *features))
+    });
+    missing::needed_to_compile(crates).into_iter().map(str::to_owned).collect()
+}
+
+/// The newest `rust-version` of the members.
+fn rust_version(metadata: &Metadata) -> Option<String> {
+    let numbers = |version: &&String| -> Vec<u32> {
+        version.split('.').map(|number| number.parse().unwrap_or(0)).collect()
+    };
+    metadata.members().filter_map(|member| member.rust_version.as_ref()).max_by_key(numbers).cloned()
 }
 
 /// `folder/rest` without a trailing slash where `rest` is empty.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ServiceConfig, WorkspaceConfig};
 
 /// Stands in every kept plan; a plan of another format is not read.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What one cargo invocation builds, from what, into which images. All paths are the host's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,10 @@ pub struct CargoPlan {
     pub vendored: Vec<PathBuf>,
     /// Packages that come from registries and git, for this target. Sorted by name and version.
     pub external_packages: Vec<ExternalPackage>,
+    /// Debian packages that these need to compile, as far as their names and features tell.
+    pub system_packages: Vec<String>,
+    /// The newest `rust-version` of any member.
+    pub rust_version: Option<String>,
     /// What becomes an image, in the order of members and their targets. Never empty.
     pub services: Vec<Service>,
     /// Binaries that were left out because features that they require are off.
@@ -65,6 +69,10 @@ pub struct LocalPackage {
     pub folder: PathBuf,
     /// Whether it uses a procedural macro that may read files without declaring them.
     pub reads_undeclared: bool,
+    /// Whether a package from elsewhere depends on it, so that it has to be there, code and all, before that compiles.
+    pub below_external: bool,
+    /// Whether someone asks for it by version instead of by path, so that its version matters.
+    pub version_matters: bool,
 }
 
 /// A package from elsewhere.

@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod completions;
 pub(crate) mod images;
+pub(crate) mod init;
 pub(crate) mod rm;
 pub(crate) mod run;
 

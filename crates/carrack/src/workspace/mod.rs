@@ -12,10 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use carrack_base::{Cancel, ContentDigest, Platform};
+use carrack_cargo::init::{self, Ownership};
 use carrack_cargo::locate::{Location, locate};
 use carrack_cargo::lower::{self, Surroundings};
 use carrack_cargo::plan::{self, CargoPlan, Request, Selection, build_command};
 use carrack_cargo::tool::{CargoTool, PathPackage};
+use carrack_cargo::toolchain::channel_of_file;
 use carrack_engine::Inputs;
 use carrack_graph::BuildGraph;
 use carrack_sandbox::Launcher;
@@ -46,6 +48,44 @@ pub(crate) struct Desk<'a> {
     pub(crate) launcher: &'a Launcher,
     pub(crate) terminal: &'a Terminal,
     pub(crate) cancel: &'a Cancel,
+}
+
+/// The plan of the workspace around `path` as it is configured, and what the files for Docker depend on besides.
+///
+/// Errors: as those of [`prepare`].
+pub(crate) fn plan_for_docker(desk: &Desk<'_>, path: &Path) -> Result<(CargoPlan, init::Surroundings), Failure> {
+    let location = locate(path, &desk.caller.cargo_home())?;
+    let builder = toolchain::find(desk.caller, &location.root, desk.store, desk.inputs)?;
+    let request = Request {
+        host: builder.rustc.host.clone(),
+        target_dir: PathBuf::from(plan::TARGET),
+        ..Request::default()
+    };
+    let plan = planning::plan(desk, &location, &builder, &request, &Selection::default())?.plan;
+    let around = around_docker(&plan, &location, &builder)?;
+    Ok((plan, around))
+}
+
+fn around_docker(
+    plan: &CargoPlan,
+    location: &Location,
+    builder: &Builder,
+) -> Result<init::Surroundings, Failure> {
+    let channel = location.toolchain_file.as_deref().map(channel_of_file).transpose()?.flatten();
+    // What the project is called was decided when its files were first written: a checkout's folder has any name.
+    let dockerfile = std::fs::read_to_string(plan.root.join("Dockerfile")).unwrap_or_default();
+    let project = match init::ownership(&dockerfile) {
+        Ownership::Sealed { project } | Ownership::Broken { project } => project,
+        Ownership::Foreign => init::project_name(&plan.root),
+    };
+    let at_home = |config: &&PathBuf| !config.starts_with(&location.cargo_home);
+    Ok(init::Surroundings {
+        project,
+        channel,
+        rustc_release: builder.rustc.release.clone(),
+        repository: plan.root.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_owned),
+        cargo_configs: location.cargo_configs.iter().filter(at_home).cloned().collect(),
+    })
 }
 
 /// Prepares the build that `arguments` ask for.
