@@ -5,7 +5,9 @@
 mod commands;
 mod determinism;
 mod engines;
+mod foreign;
 mod freshness;
+mod init_docker;
 mod interruption;
 mod outputs;
 mod published;
@@ -14,4 +16,5 @@ mod registry;
 mod rootless;
 mod rustcare;
 mod scene;
+mod site;
 mod stage;
