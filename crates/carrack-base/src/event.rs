@@ -31,12 +31,14 @@ pub enum StepOutcome {
 pub enum BuildEvent {
     /// What is going to be built.
     Planned {
+        /// What kind of thing it is, in one word (`Workspace`, `Dockerfile`).
+        kind: String,
         /// What is built, in the front end's words (`rustcare · 7 members · 131 locked packages`).
         what: String,
         /// What compiles (`host (rustc 1.95.0)`).
         builder: String,
-        /// What the images start from (`closure`).
-        base: String,
+        /// What the images start from (`closure`); `None` where a Dockerfile says it.
+        base: Option<String>,
     },
     /// Why a step, and what follows from it, has to run again.
     Why {
@@ -58,7 +60,7 @@ pub enum BuildEvent {
         step: StepId,
         /// Finished parts (compiled units).
         done: u64,
-        /// All parts known so far.
+        /// All parts known so far; 0 if nobody knows. Such a step shows how it gets on by its output.
         total: u64,
         /// What is in the works now (`libsqlite3-sys, tokio`).
         current: String,
@@ -89,7 +91,7 @@ pub enum BuildEvent {
         step: StepId,
         /// How it ended.
         outcome: StepOutcome,
-        /// What it did (`131 crates for 3 services`).
+        /// What it did (`131 crates for 3 services`); empty if that is not worth a line.
         summary: String,
         /// Time between its start and its end.
         elapsed: Duration,
@@ -101,14 +103,14 @@ pub enum BuildEvent {
         /// What to do about it, beginning with a verb.
         hint: Option<String>,
     },
-    /// An image is in the store.
+    /// An image is where the engine keeps images.
     ImageReady {
         /// Name and tag (`rustcare-server:latest`).
         image: String,
-        /// Digest of its manifest.
+        /// Digest of its manifest, or of its configuration where the engine does not tell.
         digest: crate::Digest,
-        /// Compressed size of its layers in bytes.
-        size: u64,
+        /// Compressed size of its layers in bytes; `None` where the engine does not tell.
+        size: Option<u64>,
         /// All of its layers.
         layers: u32,
         /// Layers that this build had to write; 0 if the image was there already.

@@ -42,6 +42,14 @@ pub(crate) fn read_toml(path: &Path) -> Result<Document<String>, TomlFileError> 
     }
 }
 
+/// Tables of cargo's configuration that are about its commands and say nothing about what is compiled.
+const OF_COMMANDS: [&str; 6] = ["alias", "cache", "cargo-new", "future-incompat-report", "install", "term"];
+
+/// Whether the configuration file `path` may change what is compiled. One that can't be read may.
+pub(crate) fn concerns_compiling(path: &Path) -> bool {
+    read_toml(path).map_or(true, |document| document.iter().any(|(table, _)| !OF_COMMANDS.contains(&table)))
+}
+
 /// Reads the paths that the configuration file `path` names.
 pub(crate) fn named_paths(path: &Path) -> Result<NamedPaths, TomlFileError> {
     let document = read_toml(path)?;

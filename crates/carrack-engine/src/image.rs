@@ -51,7 +51,7 @@ impl Solver<'_> {
         let ready = BuildEvent::ImageReady {
             image: op.tags.first().unwrap_or(&op.name).clone(),
             digest,
-            size: image.layers_size(),
+            size: Some(image.layers_size()),
             layers: count(layers.iter()),
             new_layers: count(layers.iter().filter(|layer| layer.new)),
             contents: contents(&layers),
@@ -61,9 +61,9 @@ impl Solver<'_> {
         let built = BuiltImage {
             name: op.name.clone(),
             tags: op.tags.clone(),
-            manifest: digest,
+            manifest: Some(digest),
             config: image.manifest().config.digest,
-            size: image.layers_size(),
+            size: Some(image.layers_size()),
             unchanged,
         };
         Ok(Finished { built, news: why.into_iter().chain([ready]).collect() })

@@ -87,7 +87,7 @@ impl<'a> Engine<'a> {
     }
 }
 
-impl Backend for Engine<'_> {
+impl Backend<BuildGraph> for Engine<'_> {
     type Error = EngineError;
 
     fn build(

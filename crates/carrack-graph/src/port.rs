@@ -4,19 +4,18 @@ use std::path::{Path, PathBuf};
 
 use carrack_base::{Cancel, Digest, EventSink, StepId};
 
-use crate::BuildGraph;
-
-/// A whole build in, images out.
-pub trait Backend {
+/// A whole build in, images out. `B` is what a backend takes a build to be: a [`BuildGraph`](crate::BuildGraph) where it
+/// solves the steps itself, Dockerfiles where a solver of its own does.
+pub trait Backend<B: ?Sized> {
     /// Why a build did not come to its end.
     type Error;
 
-    /// Makes every image of `graph`, in the graph's order.
+    /// Makes every image of `build`, in the build's order.
     ///
     /// Errors: the backend's own. A cancelled build is an error too. Whatever the end, what is kept is whole.
     fn build(
         &self,
-        graph: &BuildGraph,
+        build: &B,
         events: &dyn EventSink,
         cancel: &Cancel,
     ) -> Result<Vec<BuiltImage>, Self::Error>;
@@ -29,12 +28,14 @@ pub struct BuiltImage {
     pub name: String,
     /// The references that it has now.
     pub tags: Vec<String>,
-    /// Digest of its manifest.
-    pub manifest: Digest,
-    /// Digest of its configuration, which docker calls the image's id.
+    /// Digest of its manifest, or of the index of its manifests; `None` where the backend does not tell (Docker without
+    /// containerd's store has none before a push).
+    pub manifest: Option<Digest>,
+    /// Digest of its configuration, which docker calls the image's id. An image for several platforms has no single
+    /// one; then it is the index's.
     pub config: Digest,
-    /// Compressed size of its layers in bytes.
-    pub size: u64,
+    /// Compressed size of its layers in bytes; `None` where the backend does not tell.
+    pub size: Option<u64>,
     /// Whether it was there already.
     pub unchanged: bool,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use carrack_base::Platform;
 use clap::{Args, Parser, Subcommand};
 
+use crate::engine::EngineName;
 use crate::output::Output;
 use crate::progress::Progress;
 
@@ -29,7 +30,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Build images from a Cargo workspace.
+    /// Build images from a Cargo workspace, or from a Dockerfile.
     Build(Box<Build>),
     /// Write Dockerfile, .dockerignore, compose.yaml, Makefile and CI workflow, or see whether they still fit.
     Init(Init),
@@ -39,6 +40,9 @@ pub(crate) enum Command {
     Images(Images),
     /// Remove images from Carrack's own store.
     Rm(Rm),
+    /// Look after what builds leave.
+    #[command(subcommand)]
+    Cache(Cache),
     /// Print a completion script for a shell.
     #[command(after_help = "Examples:\n  \
         carrack completions bash > ~/.local/share/bash-completion/completions/carrack\n  \
@@ -59,10 +63,13 @@ impl Command {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  carrack build\n  carrack build -p rustcare-server -t clinic/server:1.4\n  \
-    carrack build -o type=docker,dest=images.tar\n  carrack build --profile dev --features metrics"
+    carrack build -o type=docker,dest=images.tar\n  carrack build --profile dev --features metrics\n  \
+    carrack build -f Dockerfile --target server -t clinic/server\n  \
+    carrack build --engine buildkit --builder kube --push\n\n\
+    Builds what -f names; else the Cargo workspace of PATH; else the Dockerfile in PATH."
 )]
 pub(crate) struct Build {
-    /// The workspace, or one member of it.
+    /// The workspace, or one member of it; a Dockerfile's context.
     #[arg(default_value = ".", value_name = "PATH", hide_default_value = true)]
     pub(crate) path: PathBuf,
 
@@ -79,9 +86,9 @@ pub(crate) struct Build {
     /// Add a label to every image (repeatable).
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     pub(crate) labels: Vec<(String, String)>,
-    /// Build for this platform; only the host's is possible so far.
-    #[arg(long, value_name = "OS/ARCHITECTURE")]
-    pub(crate) platform: Option<Platform>,
+    /// Build for these platforms; the embedded engine knows the host's only.
+    #[arg(long = "platform", value_name = "OS/ARCHITECTURE", value_delimiter = ',')]
+    pub(crate) platforms: Vec<Platform>,
     /// Write the images somewhere: type=oci|docker|tar|local,dest=PATH (repeatable).
     #[arg(short, long = "output", value_name = "TYPE")]
     pub(crate) outputs: Vec<Output>,
@@ -119,6 +126,105 @@ pub(crate) struct Build {
     /// Never use the network.
     #[arg(long)]
     pub(crate) offline: bool,
+
+    /// What builds: embedded, docker, buildkit or buildkit=ADDRESS [default: embedded; docker for a Dockerfile].
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) engine: Option<EngineName>,
+    /// Build this Dockerfile, with PATH as its context.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) docker: Docker,
+}
+
+/// What only an engine of Docker's can do.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "With --engine docker or buildkit")]
+pub(crate) struct Docker {
+    /// Build this stage of the Dockerfile.
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) target: Option<String>,
+    /// Set an ARG; its value is the caller's where none is given (repeatable).
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    pub(crate) build_arguments: Vec<String>,
+    /// Lend a secret to RUN --mount=type=secret: id=ID,src=FILE or id=ID,env=NAME (repeatable).
+    #[arg(long = "secret", value_name = "ID")]
+    pub(crate) secrets: Vec<String>,
+    /// Lend an SSH agent or keys to RUN --mount=type=ssh (repeatable).
+    #[arg(long, value_name = "ID[=SOCKET]")]
+    pub(crate) ssh: Vec<String>,
+    /// Look for finished steps here: an image, or type=registry,ref=REF (repeatable).
+    #[arg(long, value_name = "CACHE")]
+    pub(crate) cache_from: Vec<String>,
+    /// Put finished steps there: type=registry,ref=REF,mode=max (repeatable).
+    #[arg(long, value_name = "CACHE")]
+    pub(crate) cache_to: Vec<String>,
+    /// Ask the registry for base images again.
+    #[arg(long)]
+    pub(crate) pull: bool,
+    /// Push the images to the registry that their names say.
+    #[arg(long)]
+    pub(crate) push: bool,
+    /// Network of RUN: default, none or host.
+    #[arg(long, value_name = "MODE")]
+    pub(crate) network: Option<String>,
+    /// Add a line to /etc/hosts of RUN (repeatable).
+    #[arg(long = "add-host", value_name = "NAME:ADDRESS")]
+    pub(crate) extra_hosts: Vec<String>,
+    /// Use this builder of docker buildx.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) builder: Option<String>,
+    /// Add a context that COPY --from can name (repeatable).
+    #[arg(long = "build-context", value_name = "NAME=PLACE", value_parser = parse_context)]
+    pub(crate) contexts: Vec<(String, String)>,
+}
+
+impl Docker {
+    /// The first of these options that was given.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let given = [
+            ("--target", self.target.is_some()),
+            ("--build-arg", !self.build_arguments.is_empty()),
+            ("--secret", !self.secrets.is_empty()),
+            ("--ssh", !self.ssh.is_empty()),
+            ("--cache-from", !self.cache_from.is_empty()),
+            ("--cache-to", !self.cache_to.is_empty()),
+            ("--pull", self.pull),
+            ("--push", self.push),
+            ("--network", self.network.is_some()),
+            ("--add-host", !self.extra_hosts.is_empty()),
+            ("--builder", self.builder.is_some()),
+            ("--build-context", !self.contexts.is_empty()),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(option, _)| option)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cache {
+    /// Remove what no build needs.
+    Prune(Prune),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  carrack cache prune --engine docker\n  \
+    carrack cache prune --engine docker --all --filter until=72h")]
+pub(crate) struct Prune {
+    /// Whose cache: docker, buildkit or buildkit=ADDRESS.
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) engine: Option<EngineName>,
+    /// Use this builder of docker buildx.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) builder: Option<String>,
+    /// Also remove what images still use.
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Remove only what fits, as in until=24h (repeatable).
+    #[arg(long = "filter", value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+    /// How much may stay, as in 10GB.
+    #[arg(long = "keep-storage", value_name = "SIZE")]
+    pub(crate) keep: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -211,6 +317,15 @@ pub(crate) enum Format {
     Table,
     /// For programs.
     Json,
+}
+
+fn parse_context(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, place)) if !name.is_empty() && !place.is_empty() => {
+            Ok((name.to_owned(), place.to_owned()))
+        }
+        _ => Err("a context has a name and a place, as in assets=../assets".to_owned()),
+    }
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {

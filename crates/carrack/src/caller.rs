@@ -1,6 +1,6 @@
 //! What the caller's process tells: variables and places. The only module that reads them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -51,8 +51,24 @@ impl Caller {
 
     /// The first program of this name in `PATH`.
     pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
-        let path = self.variable("PATH")?;
-        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| is_executable(path))
+        self.programs(name).into_iter().next()
+    }
+
+    /// Every program of this name in `PATH`; one that is there under two paths, once.
+    pub(crate) fn programs(&self, name: &str) -> Vec<PathBuf> {
+        let path = self.variable("PATH").unwrap_or_default();
+        let mut real = BTreeSet::new();
+        std::env::split_paths(&path)
+            .map(|folder| folder.join(name))
+            .filter(|path| {
+                is_executable(path) && real.insert(path.canonicalize().unwrap_or_else(|_| path.clone()))
+            })
+            .collect()
+    }
+
+    /// Where temporary files go.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.variable("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
     }
 }
 

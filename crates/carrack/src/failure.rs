@@ -1,10 +1,13 @@
 //! Everything that can end a command badly, with the words for it: what was attempted, on what, why it failed, what to
 //! do now. Libraries hand up facts; this is the one place where facts become sentences, hints and exit codes.
 
+mod buildkit;
+
 use std::error::Error;
 use std::path::PathBuf;
 
 use carrack_base::{Platform, Span};
+use carrack_buildkit::BuildKitError;
 use carrack_cargo::config::{ConfigError, Level};
 use carrack_cargo::init::InitError;
 use carrack_cargo::locate::LocateError;
@@ -75,6 +78,22 @@ pub(crate) enum Failure {
         source: ReferenceError,
     },
     Engine(EngineError),
+    BuildKit(BuildKitError),
+    /// Neither a workspace nor a Dockerfile, but a compose file.
+    NothingButCompose {
+        file: PathBuf,
+    },
+    /// The embedded engine and a Dockerfile.
+    NeedsDocker {
+        file: PathBuf,
+    },
+    /// An option that has no meaning for what is built.
+    NoMeaning {
+        option: &'static str,
+        here: &'static str,
+        hint: &'static str,
+    },
+    NoPrune,
     Store(StoreError),
     Context(ContextError),
     Sandbox(SandboxError),
@@ -183,6 +202,7 @@ impl Failure {
                 Diagnosis::DiskFull { .. } => code::MACHINE,
                 _ => code::USAGE,
             },
+            Self::BuildKit(error) => buildkit::exit_code(error),
             Self::Engine(EngineError::NoArtifact { .. } | EngineError::Unstable { .. }) => code::BUILD_FAILED,
             Self::Engine(
                 EngineError::NoSuchFile { .. } | EngineError::NotUtf8 { .. } | EngineError::Layer(_),
@@ -204,6 +224,10 @@ impl Failure {
             | Self::Init(_)
             | Self::NotOurs { .. }
             | Self::NotYet { .. }
+            | Self::NothingButCompose { .. }
+            | Self::NeedsDocker { .. }
+            | Self::NoMeaning { .. }
+            | Self::NoPrune
             | Self::BuildVariable { .. }
             | Self::Platform { .. }
             | Self::OneNameForMany { .. }
@@ -302,6 +326,20 @@ impl Failure {
                 Words::chain(source).note(format!("in the image name `{text}`")).hint("use NAME or NAME:TAG")
             }
             Self::Engine(error) => engine(error),
+            Self::BuildKit(error) => buildkit::words(error),
+            Self::NothingButCompose { file } => {
+                Words::new(format!("there is neither a Cargo.toml nor a Dockerfile beside {}", file.display()))
+                    .hint("run `carrack compose build` to build the services of a compose file")
+            }
+            Self::NeedsDocker { file } => {
+                Words::new(format!("the embedded engine cannot build {} yet", file.display()))
+                    .hint("leave `--engine embedded` out: a Dockerfile is built by Docker")
+            }
+            Self::NoMeaning { option, here, hint } => {
+                Words::new(format!("{option} has no meaning {here}")).hint(*hint)
+            }
+            Self::NoPrune => Words::new("cannot prune the embedded engine's cache yet")
+                .hint("remove images with `carrack rm`, or prune Docker's build cache with --engine docker"),
             Self::Store(error) => store(error),
             Self::Context(error) => Words::chain(error).hint("make it readable for this user"),
             Self::Sandbox(error) => sandbox(error),
@@ -388,14 +426,17 @@ fn init(error: &InitError) -> Words {
         InitError::NotDebian { .. } => {
             words.hint("set `builder` to a Debian image, as in \"rust:1.95-slim-bookworm\"")
         }
-        InitError::NoOfficialImage { .. } => {
-            words.hint("set `builder` to an image that has this toolchain, or name a release in rust-toolchain.toml")
-        }
+        InitError::NoOfficialImage { .. } => words.hint(
+            "set `builder` to an image that has this toolchain, or name a release in rust-toolchain.toml",
+        ),
         InitError::OlderBase { release, builder, builder_release, .. } => words
-            .note(format!("{builder} compiles against the libc of {builder_release}, which {release} is older than"))
+            .note(format!(
+                "{builder} compiles against the libc of {builder_release}, which {release} is older than"
+            ))
             .hint(format!("set `base` to an image of {builder_release}, or `builder` to one of {release}")),
-        InitError::User { .. } => words
-            .hint("mend `user` or `owner` in the configuration; numbers are always possible, as in \"1000:1000\""),
+        InitError::User { .. } => words.hint(
+            "mend `user` or `owner` in the configuration; numbers are always possible, as in \"1000:1000\"",
+        ),
         InitError::Path { .. } => words.hint("rename it: letters, digits and `_-./+@,=~` are possible"),
         InitError::Template(_) => words.hint("report this with the configuration"),
     }
@@ -725,6 +766,7 @@ from! {
     PlanError => Plan,
     LowerError => Lower,
     EngineError => Engine,
+    BuildKitError => BuildKit,
     StoreError => Store,
     ContextError => Context,
     SandboxError => Sandbox,

@@ -9,6 +9,7 @@ mod arguments;
 mod blobs;
 mod caller;
 mod commands;
+mod engine;
 mod failure;
 mod output;
 mod progress;
@@ -85,6 +86,7 @@ fn run(
         Command::Run(run) => commands::run::run(&run, &caller, &state, cancel),
         Command::Images(images) => commands::images::run(&images, &state),
         Command::Rm(rm) => commands::rm::run(&rm, &state),
+        Command::Cache(cache) => commands::cache::run(&cache, &caller),
         Command::Completions { shell } => commands::completions::run(shell),
     }
 }

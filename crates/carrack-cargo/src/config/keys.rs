@@ -70,6 +70,8 @@ pub enum Shape {
     Count,
     /// A signal's name or number.
     Signal,
+    /// `embedded`, `docker`, `buildkit` or `buildkit=ADDRESS`.
+    Engine,
 }
 
 const fn key(name: &'static str, shape: Shape, level: Level, doc: &'static str) -> Key {
@@ -101,6 +103,12 @@ pub const KEYS: &[Key] = &[
         Shape::Text,
         Level::Workspace,
         "What compiles: `host`, or an image such as `rust:1.95-slim-bookworm`.",
+    ),
+    key(
+        "engine",
+        Shape::Engine,
+        Level::Workspace,
+        "What builds: `embedded`, `docker`, `buildkit` or `buildkit=ADDRESS`. Default: `embedded`.",
     ),
     key(
         "base",
@@ -146,12 +154,7 @@ pub const KEYS: &[Key] = &[
     key("entrypoint", Shape::Command, Level::Package, "Replaces the binary as what is started."),
     key("cmd", Shape::Command, Level::Package, "Arguments that the service gets if none are given."),
     key("ports", Shape::Ports, Level::Both, "Ports that the service listens on."),
-    key(
-        "packages",
-        Shape::Packages,
-        Level::Both,
-        "Debian packages, for builders and bases that are images.",
-    ),
+    key("packages", Shape::Packages, Level::Both, "Debian packages, for builders and bases that are images."),
     key("labels", Shape::TextMap, Level::Both, "Labels of the image."),
     key("volumes", Shape::PathList, Level::Both, "Folders that outlive the container."),
     key("healthcheck", Shape::Healthcheck, Level::Both, "How to ask whether the service is healthy."),
@@ -185,7 +188,12 @@ pub const FILE_KEYS: &[Key] = &[
 /// Every key of a `packages` table.
 pub const PACKAGES_KEYS: &[Key] = &[
     key("build", Shape::TextList, Level::Both, "What compiling needs besides what the lock file gives away."),
-    key("run", Shape::TextList, Level::Both, "What the service needs besides the libraries that it is linked to."),
+    key(
+        "run",
+        Shape::TextList,
+        Level::Both,
+        "What the service needs besides the libraries that it is linked to.",
+    ),
 ];
 
 /// Every key of a `healthcheck` table.
@@ -223,6 +231,7 @@ impl Shape {
             Self::Duration => "a duration, as in \"30s\" or \"1m30s\"",
             Self::Count => "a number from 1 up",
             Self::Signal => "a signal, as in \"SIGINT\"",
+            Self::Engine => "an engine, as in \"docker\" or \"buildkit=tcp://builder:1234\"",
         }
     }
 }

@@ -320,6 +320,7 @@ fn merge(general: &mut Values, specific: Values) {
 fn workspace_config(mut values: Values) -> WorkspaceConfig {
     WorkspaceConfig {
         builder: value::text(&mut values, "builder").unwrap_or_else(|| "host".to_owned()),
+        engine: value::text(&mut values, "engine"),
         profile: value::text(&mut values, "profile").unwrap_or_else(|| "release".to_owned()),
         features: texts(&mut values, "features").unwrap_or_default(),
         default_features: flag(&mut values, "default-features").unwrap_or(true),

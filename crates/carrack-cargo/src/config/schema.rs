@@ -73,5 +73,6 @@ fn shape(shape: Shape) -> Value {
         Shape::Duration => json!({ "type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$" }),
         Shape::Count => json!({ "type": "integer", "minimum": 1 }),
         Shape::Signal => json!({ "type": ["string", "integer"] }),
+        Shape::Engine => json!({ "type": "string", "pattern": "^(embedded|docker|buildkit(=.+)?)$" }),
     }
 }

@@ -64,6 +64,7 @@ impl Reader<'_> {
             Shape::Text => plain_text(text()?).map(Value::Text).map_err(bad),
             Shape::ImageName => image_name(text()?).map(Value::Text).map_err(bad),
             Shape::Registry => registry(text()?).map(Value::Text).map_err(bad),
+            Shape::Engine => engine(text()?).map(Value::Text).map_err(bad),
             Shape::User => user(text()?).map(Value::Text).map_err(bad),
             Shape::Mode => mode(text()?).map(Value::Number).map_err(bad),
             Shape::Duration => duration(text()?).map(Value::Duration).map_err(bad),
@@ -292,12 +293,7 @@ impl Reader<'_> {
         Ok(AddedFile { from, to, mode, owner: text(&mut values, "owner") })
     }
 
-    fn packages(
-        &self,
-        key: &Key,
-        table: &dyn TableLike,
-        place: Range<usize>,
-    ) -> Result<Value, ConfigError> {
+    fn packages(&self, key: &Key, table: &dyn TableLike, place: Range<usize>) -> Result<Value, ConfigError> {
         let mut values = self.inner_table(PACKAGES_KEYS, table, place.clone())?;
         let mut names = |name| match values.remove(name) {
             Some(Value::Texts(names)) => names,
@@ -414,6 +410,14 @@ pub(crate) fn is_image_name(text: &str) -> bool {
             && part.ends_with(is_plain)
             && part.split(is_plain).all(|between| between.is_empty() || is_separator(between))
     })
+}
+
+fn engine(text: &str) -> Result<String, String> {
+    let is_known = matches!(text, "embedded" | "docker" | "buildkit");
+    if is_known || text.strip_prefix("buildkit=").is_some_and(|address| !address.is_empty()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is none of `embedded`, `docker`, `buildkit` and `buildkit=ADDRESS`"))
 }
 
 fn registry(text: &str) -> Result<String, String> {

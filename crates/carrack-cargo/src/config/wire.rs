@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct WorkspaceConfig {
     /// What compiles: `host`, or an image's name.
     pub builder: String,
+    /// What builds: `embedded` (if none is named), `docker`, `buildkit` or `buildkit=ADDRESS`.
+    pub engine: Option<String>,
     /// Cargo profile; `release` if none is named.
     pub profile: String,
     /// Features that the workspace's table asks for, as `--features` takes them.

@@ -115,15 +115,15 @@ fn service(service: &Service) -> ServiceValues {
 
 fn healthcheck(healthcheck: &Healthcheck) -> Option<HealthcheckValues> {
     // `start_interval` is newer than the compose that these files are for.
-    let Healthcheck::Command { cmd, interval, timeout, start_period, start_interval: _, retries } = healthcheck
+    let Healthcheck::Command { cmd, interval, timeout, start_period, start_interval: _, retries } =
+        healthcheck
     else {
         return None;
     };
     let words = std::iter::once("CMD").chain(cmd.iter().map(String::as_str)).map(text);
     let times = [("interval", interval), ("timeout", timeout), ("start_period", start_period)];
-    let times = times
-        .into_iter()
-        .filter_map(|(name, time)| Some(Setting { name, value: duration((*time)?) }));
+    let times =
+        times.into_iter().filter_map(|(name, time)| Some(Setting { name, value: duration((*time)?) }));
     let retries = retries.map(|retries| Setting { name: "retries", value: retries.to_string() });
     Some(HealthcheckValues {
         test: format!("[{}]", words.collect::<Vec<_>>().join(", ")),

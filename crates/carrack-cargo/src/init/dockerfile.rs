@@ -139,8 +139,7 @@ pub(super) fn values(
             bases.push((base, stage));
             bases.len() - 1
         });
-        let of_service =
-            |source| InitError::User { service: service.binary.clone(), source };
+        let of_service = |source| InitError::User { service: service.binary.clone(), source };
         let user = ImageUser::new(service.config.user.as_deref()).map_err(of_service)?;
         let stage = &mut bases[place].1;
         let account = Account {
@@ -172,7 +171,9 @@ pub(super) fn values(
         .clone()
         .map(|package| package.folder.as_path())
         .chain(plan.vendored.iter().map(|folder| folder.as_path()))
-        .map(|folder| Ok(format!("./{}", plain_path(folder.strip_prefix(&layout.context).unwrap_or(folder))?)))
+        .map(|folder| {
+            Ok(format!("./{}", plain_path(folder.strip_prefix(&layout.context).unwrap_or(folder))?))
+        })
         .collect::<Result<Vec<_>, InitError>>()?;
     let prune: String = real_folders.iter().map(|folder| format!("-path {folder} -prune -o ")).collect();
     let kept = plan.local_packages.iter().filter(|package| package.version_matters || package.below_external);
@@ -192,7 +193,11 @@ pub(super) fn values(
         mounts: mounts(&around.project, plan, &secrets),
         secret_variables: secrets
             .iter()
-            .map(|name| format!("if [ -e /run/secrets/{name} ]; then export {name}=\"$(cat /run/secrets/{name})\"; fi; "))
+            .map(|name| {
+                format!(
+                    "if [ -e /run/secrets/{name} ]; then export {name}=\"$(cat /run/secrets/{name})\"; fi; "
+                )
+            })
             .collect(),
         kept_versions: format!("{kept_versions} "),
         find_manifests: format!("find . {prune}-name Cargo.toml"),
@@ -349,9 +354,9 @@ fn healthcheck(healthcheck: &Healthcheck) -> String {
         // `--start-interval` is newer than the Docker that these files are for.
         Healthcheck::Command { cmd, interval, timeout, start_period, start_interval: _, retries } => {
             let times = [("interval", interval), ("timeout", timeout), ("start-period", start_period)];
-            let times = times.into_iter().filter_map(|(name, time)| {
-                Some(format!("--{name}={} ", duration((*time)?)))
-            });
+            let times = times
+                .into_iter()
+                .filter_map(|(name, time)| Some(format!("--{name}={} ", duration((*time)?))));
             let retries = retries.map(|retries| format!("--retries={retries} "));
             let flags: String = times.chain(retries).collect();
             format!("{flags}CMD {}", serde_json::json!(cmd))

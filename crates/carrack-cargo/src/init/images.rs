@@ -39,13 +39,15 @@ pub(super) fn builder(plan: &CargoPlan, around: &Surroundings) -> Result<String,
     let version = channel
         .filter(|channel| names_version(channel))
         .or_else(|| channel.is_none().then_some(plan.rust_version.as_deref()).flatten())
-        .or_else(|| channel.is_none_or(|channel| channel == "stable").then_some(around.rustc_release.as_str()))
+        .or_else(|| {
+            channel.is_none_or(|channel| channel == "stable").then_some(around.rustc_release.as_str())
+        })
         .filter(|version| names_version(version) && !version.contains('-'));
     match version {
         Some(version) => Ok(format!("rust:{version}-slim-{RELEASE}")),
-        None => Err(InitError::NoOfficialImage {
-            channel: channel.unwrap_or(&around.rustc_release).to_owned(),
-        }),
+        None => {
+            Err(InitError::NoOfficialImage { channel: channel.unwrap_or(&around.rustc_release).to_owned() })
+        }
     }
 }
 

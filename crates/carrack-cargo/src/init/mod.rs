@@ -2,10 +2,11 @@
 //! .dockerignore, compose file, Makefile, CI workflow.
 //!
 //! The Dockerfile's promise: **dependencies are compiled again only if manifests, lock file or cargo's configuration change
-//! in a way that matters to them**. They stay for changed code, changed modification times, another branch with the same
-//! lock file, another version, description or target of a member, a member that is added or moved without a dependency
-//! of its own that is new, comments and blank lines in manifests. **A stub or a stale binary is never shipped**, whatever
-//! happened to the cache mounts before; its comments say how. It asks for nothing newer than Docker 20.10.
+//! in a way that matters to them**. Their step stays cached for changed code, changed modification times, another branch
+//! with the same lock file, another version, description, target or test of a member, comments and blank lines in manifests.
+//! It runs again for a member that is added or moved and for another dependency; then the cache mount still has what did not
+//! change. **A stub or a stale binary is never shipped**, whatever happened to the cache mounts before; the Dockerfile's
+//! comments say how. It asks for nothing newer than Docker 20.10.
 //!
 //! Texts are made from the templates beside this module. Does not write: whoever does looks at [`ownership`] first. Fails with
 //! [`InitError`] where no correct file is possible.
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
+use crate::cargo_config;
 use crate::lower::UserError;
 use crate::plan::CargoPlan;
 
@@ -230,14 +232,20 @@ impl Layout {
         if !plan.has_lock_file {
             return Err(InitError::NoLockFile { workspace: plan.root.clone() });
         }
-        let config_folders = around.cargo_configs.iter().filter_map(|config| config.parent());
+        let configs = around.cargo_configs.iter().filter(|config| cargo_config::concerns_compiling(config));
+        let config_folders = configs.filter_map(|config| config.parent());
         let outside: BTreeSet<&Path> = plan
             .outside_packages
             .iter()
             .chain(&plan.vendored)
             .map(PathBuf::as_path)
             .chain(plan.outside_manifests.iter().map(PathBuf::as_path))
-            .chain(plan.services.iter().flat_map(|service| &service.config.files).map(|file| file.from.as_path()))
+            .chain(
+                plan.services
+                    .iter()
+                    .flat_map(|service| &service.config.files)
+                    .map(|file| file.from.as_path()),
+            )
             .chain(config_folders)
             .filter(|path| !path.starts_with(&plan.root))
             .collect();

@@ -53,7 +53,11 @@ pub fn ownership(text: &str) -> Ownership {
         return Ownership::Foreign;
     };
     let project = project.to_owned();
-    if sealed.starts_with(&digest(body)) { Ownership::Sealed { project } } else { Ownership::Broken { project } }
+    if sealed.starts_with(&digest(body)) {
+        Ownership::Sealed { project }
+    } else {
+        Ownership::Broken { project }
+    }
 }
 
 fn digest(body: &str) -> String {

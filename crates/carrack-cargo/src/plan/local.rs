@@ -17,9 +17,8 @@ pub(super) fn local_packages(metadata: &Metadata) -> Vec<LocalPackage> {
         .filter(|dependency| dependency.path.is_none())
         .map(|dependency| dependency.name.as_str())
         .collect();
-    let namesakes = |package: &Package| {
-        metadata.packages.iter().filter(|other| other.name == package.name).count() > 1
-    };
+    let namesakes =
+        |package: &Package| metadata.packages.iter().filter(|other| other.name == package.name).count() > 1;
     let packages = metadata.packages.iter().filter(local).map(|package| LocalPackage {
         name: package.name.clone(),
         folder: package.folder().to_owned(),

@@ -111,10 +111,7 @@ pub(super) fn reading_packages(metadata: &Metadata) -> BTreeSet<&str> {
         .map(|package| package.id.as_str())
         .collect();
     let local = metadata.packages.iter().filter(|package| package.source.is_none());
-    local
-        .map(|package| package.id.as_str())
-        .filter(|id| reaches(id, &reading, metadata, &by_id))
-        .collect()
+    local.map(|package| package.id.as_str()).filter(|id| reaches(id, &reading, metadata, &by_id)).collect()
 }
 
 /// Whether `from` depends on one of `wanted`, directly or through libraries that may re-export it.

@@ -43,8 +43,8 @@ use crate::missing;
 use metadata::Metadata;
 use outside::Outside;
 
-pub use command::{Request, build_command, members_command, metadata_command};
 pub(crate) use command::docker_commands;
+pub use command::{Request, build_command, members_command, metadata_command};
 pub use wire::{CargoPlan, ExternalPackage, KeptPlanError, LocalPackage, Member, Service, SkippedBinary};
 
 /// Where [`CargoPlan::source_root`] is inside of the sandbox.

@@ -157,7 +157,7 @@ impl Workshop {
     /// The blobs of the image's layers, lowest first.
     pub(crate) fn layers(&self, image: &BuiltImage) -> Vec<PathBuf> {
         let manifest: serde_json::Value =
-            serde_json::from_slice(&fs::read(self.blob(&image.manifest)).unwrap()).unwrap();
+            serde_json::from_slice(&fs::read(self.blob(&image.manifest.unwrap())).unwrap()).unwrap();
         let layers = manifest["layers"].as_array().unwrap();
         layers.iter().map(|layer| self.blob(&layer["digest"].as_str().unwrap().parse().unwrap())).collect()
     }

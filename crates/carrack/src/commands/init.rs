@@ -55,7 +55,9 @@ pub(crate) fn run(
         files.push(Compared { file, present });
     }
     // A team that threw one of the files away does not want it back each time.
-    let again = files.iter().any(|file| matches!(file.ownership(), Some(Ownership::Sealed { .. } | Ownership::Broken { .. })));
+    let again = files
+        .iter()
+        .any(|file| matches!(file.ownership(), Some(Ownership::Sealed { .. } | Ownership::Broken { .. })));
     files.retain(|file| match &arguments.only[..] {
         [] => arguments.stdout || !again || file.present.is_some(),
         only => only.iter().any(|wanted| kind(*wanted) == file.file.kind),
@@ -115,7 +117,11 @@ fn check(files: &[Compared], root: &Path, missing_counts: bool) -> Result<ExitCo
     }
     match differences {
         0 => {
-            say(&format!("        Ok  {} {}", files.len(), if files.len() == 1 { "file fits" } else { "files fit" }));
+            say(&format!(
+                "        Ok  {} {}",
+                files.len(),
+                if files.len() == 1 { "file fits" } else { "files fit" }
+            ));
             Ok(ExitCode::SUCCESS)
         }
         _ => {

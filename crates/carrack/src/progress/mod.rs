@@ -10,7 +10,7 @@ mod words;
 use std::io::Write;
 use std::sync::Mutex;
 
-use carrack_base::{BuildEvent, EventSink};
+use carrack_base::{BuildEvent, EventSink, StepId, StepOutcome};
 
 use crate::terminal::Terminal;
 
@@ -32,12 +32,19 @@ pub(crate) enum Progress {
     Quiet,
 }
 
+/// What steps wrote, kept until it is known which of them failed.
+#[derive(Default)]
+pub(crate) struct Held {
+    output: Vec<(StepId, Vec<u8>)>,
+    failed: Vec<StepId>,
+}
+
 /// Takes a build's events and shows them.
 pub(crate) enum View {
     Live(live::Live),
     Plain(plain::Plain),
     Rawjson(Mutex<()>),
-    Quiet(Mutex<Vec<u8>>),
+    Quiet(Mutex<Held>),
 }
 
 impl View {
@@ -48,7 +55,7 @@ impl View {
             Progress::Tty => Self::Live(live::Live::new(terminal)),
             Progress::Auto | Progress::Plain => Self::Plain(plain::Plain::new(terminal)),
             Progress::Rawjson => Self::Rawjson(Mutex::new(())),
-            Progress::Quiet => Self::Quiet(Mutex::new(Vec::new())),
+            Progress::Quiet => Self::Quiet(Mutex::default()),
         }
     }
 
@@ -63,11 +70,14 @@ impl View {
     pub(crate) fn finish(&self, failed: bool) {
         match self {
             Self::Live(live) => live.finish(),
+            Self::Plain(plain) => plain.close(),
             Self::Quiet(held) if failed => {
                 let held = held.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                write(&held);
+                let of_failed =
+                    |(step, _): &&(StepId, Vec<u8>)| held.failed.is_empty() || held.failed.contains(step);
+                held.output.iter().filter(of_failed).for_each(|(_, bytes)| write(bytes));
             }
-            Self::Plain(_) | Self::Rawjson(_) | Self::Quiet(_) => {}
+            Self::Rawjson(_) | Self::Quiet(_) => {}
         }
     }
 }
@@ -82,8 +92,13 @@ impl EventSink for View {
                 write(format!("{}\n", words::json(&event)).as_bytes());
             }
             Self::Quiet(held) => {
-                if let BuildEvent::StepOutput { bytes, .. } = event {
-                    held.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(bytes);
+                let mut held = held.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                match event {
+                    BuildEvent::StepOutput { step, bytes, .. } => held.output.push((step, bytes)),
+                    BuildEvent::StepFinished { step, outcome: StepOutcome::Failed, .. } => {
+                        held.failed.push(step)
+                    }
+                    _ => {}
                 }
             }
         }

@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
-use carrack_base::{BuildEvent, OutputStream, StepOutcome};
+use carrack_base::{BuildEvent, OutputStream, StepId, StepOutcome};
 use serde_json::{Value, json};
 
 use crate::terminal::Terminal;
@@ -8,18 +10,42 @@ use crate::terminal::Terminal;
 /// Column in which the times of the right side end.
 const WIDTH: usize = 100;
 
-/// The lines that an event is worth where nothing moves; empty for events that only a live view shows.
-pub(super) fn lines(event: &BuildEvent, terminal: &Terminal) -> Vec<String> {
+/// The names of the steps that run.
+#[derive(Default)]
+pub(super) struct Names(Mutex<BTreeMap<StepId, String>>);
+
+impl Names {
+    /// Learns from an event what its step is called, and says it.
+    pub(super) fn of(&self, event: &BuildEvent) -> String {
+        let mut names = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match event {
+            BuildEvent::StepStarted { step, name } => {
+                names.insert(*step, name.clone());
+                name.clone()
+            }
+            BuildEvent::StepFinished { step, .. } => names.remove(step).unwrap_or_default(),
+            BuildEvent::StepProgress { step, .. } => names.get(step).cloned().unwrap_or_default(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// The lines that an event is worth where nothing moves; empty for events that only a live view shows. `name` is that of
+/// the event's step.
+pub(super) fn lines(event: &BuildEvent, name: &str, terminal: &Terminal) -> Vec<String> {
     match event {
-        BuildEvent::Planned { what, builder, base } => {
-            vec![line(terminal, "Workspace", &format!("{what} · builder {builder} · base {base}"), None)]
+        BuildEvent::Planned { kind, what, builder, base } => {
+            let base = base.iter().map(|base| format!(" · base {base}")).collect::<String>();
+            vec![line(terminal, kind, &format!("{what} · builder {builder}{base}"), None)]
         }
         BuildEvent::Why { image: None, reason } => vec![line(terminal, "Why", reason, None)],
         BuildEvent::Why { image: Some(image), reason } => {
             vec![line(terminal, "Why", &format!("{image}: {reason}"), None)]
         }
-        BuildEvent::StepFinished { outcome: StepOutcome::Ran, summary, elapsed, .. } => {
-            vec![line(terminal, "Compile", summary, Some(*elapsed))]
+        BuildEvent::StepFinished { outcome: StepOutcome::Ran, summary, elapsed, .. }
+            if !summary.is_empty() =>
+        {
+            vec![line(terminal, name, &shortened(summary), Some(*elapsed))]
         }
         BuildEvent::Warning { message, hint } => {
             let warning = format!("{}: {message}", terminal.paint(terminal.yellow(), "warning"));
@@ -35,8 +61,9 @@ pub(super) fn lines(event: &BuildEvent, terminal: &Terminal) -> Vec<String> {
             // docker's short form of an id.
             let hex = digest.hex();
             let short = hex.get(..12).unwrap_or(&hex);
-            let text = format!("{image:<26}  {short}  {:>8}   {layers}", bytes(*size));
-            vec![line(terminal, "Image", &text, None)]
+            let size = size.map(bytes).unwrap_or_default();
+            let text = format!("{image:<26}  {short}  {size:>8}   {layers}");
+            vec![line(terminal, "Image", text.trim_end(), None)]
         }
         BuildEvent::Done { summary, elapsed } => vec![line(terminal, "Done", summary, Some(*elapsed))],
         BuildEvent::StepStarted { .. }
@@ -44,6 +71,15 @@ pub(super) fn lines(event: &BuildEvent, terminal: &Terminal) -> Vec<String> {
         | BuildEvent::StepOutput { .. }
         | BuildEvent::UnitFinished { .. }
         | BuildEvent::StepFinished { .. } => Vec::new(),
+    }
+}
+
+/// A summary that leaves room for a label and a time; whoever wants all of it reads the JSON.
+pub(super) fn shortened(text: &str) -> String {
+    const ROOM: usize = WIDTH - 24;
+    match text.char_indices().nth(ROOM) {
+        Some((end, _)) => format!("{}…", text[..end].trim_end()),
+        None => text.to_owned(),
     }
 }
 
@@ -82,8 +118,8 @@ pub(crate) fn bytes(size: u64) -> String {
 pub(super) fn json(event: &BuildEvent) -> Value {
     let seconds = |time: &Duration| time.as_secs_f64();
     match event {
-        BuildEvent::Planned { what, builder, base } => {
-            json!({"event": "planned", "what": what, "builder": builder, "base": base})
+        BuildEvent::Planned { kind, what, builder, base } => {
+            json!({"event": "planned", "kind": kind, "what": what, "builder": builder, "base": base})
         }
         BuildEvent::Why { image, reason } => json!({"event": "why", "image": image, "reason": reason}),
         BuildEvent::StepStarted { step, name } => {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use carrack_base::{Cancel, ContentDigest, Platform};
-use carrack_cargo::init::{self, Ownership};
+use carrack_cargo::init::{self, DockerFiles, Ownership};
 use carrack_cargo::locate::{Location, locate};
 use carrack_cargo::lower::{self, Surroundings};
 use carrack_cargo::plan::{self, CargoPlan, Request, Selection, build_command};
@@ -28,6 +28,16 @@ use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use toolchain::Builder;
+
+/// A workspace whose plan is known.
+pub(crate) struct Planned {
+    pub(crate) plan: CargoPlan,
+    location: Location,
+    builder: Builder,
+    request: Request,
+    lock_file: Option<String>,
+    anew: bool,
+}
 
 /// A build that is ready to start.
 pub(crate) struct Prepared {
@@ -53,7 +63,10 @@ pub(crate) struct Desk<'a> {
 /// The plan of the workspace around `path` as it is configured, and what the files for Docker depend on besides.
 ///
 /// Errors: as those of [`prepare`].
-pub(crate) fn plan_for_docker(desk: &Desk<'_>, path: &Path) -> Result<(CargoPlan, init::Surroundings), Failure> {
+pub(crate) fn plan_for_docker(
+    desk: &Desk<'_>,
+    path: &Path,
+) -> Result<(CargoPlan, init::Surroundings), Failure> {
     let location = locate(path, &desk.caller.cargo_home())?;
     let builder = toolchain::find(desk.caller, &location.root, desk.store, desk.inputs)?;
     let request = Request {
@@ -64,6 +77,16 @@ pub(crate) fn plan_for_docker(desk: &Desk<'_>, path: &Path) -> Result<(CargoPlan
     let plan = planning::plan(desk, &location, &builder, &request, &Selection::default())?.plan;
     let around = around_docker(&plan, &location, &builder)?;
     Ok((plan, around))
+}
+
+impl Planned {
+    /// What Docker needs to build this plan.
+    ///
+    /// Errors: no right Dockerfile is possible.
+    pub(crate) fn docker_files(&self) -> Result<DockerFiles, Failure> {
+        let around = around_docker(&self.plan, &self.location, &self.builder)?;
+        init::docker_files(&self.plan, &around).map_err(Failure::Init)
+    }
 }
 
 fn around_docker(
@@ -88,15 +111,10 @@ fn around_docker(
     })
 }
 
-/// Prepares the build that `arguments` ask for.
+/// The plan of what `arguments` ask for in the workspace at `location`.
 ///
-/// Errors: no workspace, no toolchain, a configuration or selection that makes no sense, cargo's own refusal.
-pub(crate) fn prepare(desk: &Desk<'_>, arguments: &Build) -> Result<Prepared, Failure> {
-    let platform = Platform::host();
-    if let Some(asked) = arguments.platform.as_ref().filter(|asked| **asked != platform) {
-        return Err(Failure::Platform { asked: asked.clone(), host: platform });
-    }
-    let location = locate(&arguments.path, &desk.caller.cargo_home())?;
+/// Errors: no toolchain, a configuration or selection that makes no sense, cargo's own refusal.
+pub(crate) fn plan(desk: &Desk<'_>, arguments: &Build, location: Location) -> Result<Planned, Failure> {
     let builder = toolchain::find(desk.caller, &location.root, desk.store, desk.inputs)?;
     let request = request(arguments, &builder, desk);
     let selection = Selection {
@@ -105,17 +123,28 @@ pub(crate) fn prepare(desk: &Desk<'_>, arguments: &Build) -> Result<Prepared, Fa
         workspace: false,
     };
     let planned = planning::plan(desk, &location, &builder, &request, &selection)?;
-    let plan = planned.plan;
+    let planning::Planned { plan, lock_file, anew } = planned;
+    Ok(Planned { plan, location, builder, request, lock_file, anew })
+}
+
+/// Prepares the build of a plan for the embedded engine.
+///
+/// Errors: what that engine can't do, names and variables that make no sense.
+pub(crate) fn prepare(desk: &Desk<'_>, arguments: &Build, planned: Planned) -> Result<Prepared, Failure> {
+    let platform = Platform::host();
+    if let Some(asked) = arguments.platforms.iter().find(|asked| **asked != platform) {
+        return Err(Failure::Platform { asked: asked.clone(), host: platform });
+    }
+    let Planned { plan, location, builder, request, lock_file, anew } = planned;
     refuse_images(&plan)?;
-    let around =
-        surroundings(desk, arguments, &location, &builder, &request, &plan, planned.lock_file, platform)?;
+    let around = surroundings(desk, arguments, &location, &builder, &request, &plan, lock_file, platform)?;
     let graph = lower::lower(&plan, &around)?;
     let tool = tool(&plan)?;
     Ok(Prepared {
         graph,
         tool,
         builder: format!("host (rustc {})", builder.rustc.release),
-        planned_anew: planned.anew,
+        planned_anew: anew,
         plan,
     })
 }
@@ -195,17 +224,26 @@ fn surroundings(
 }
 
 /// `-t`, each with a tag.
-fn tags(arguments: &Build, plan: &CargoPlan) -> Result<Vec<String>, Failure> {
+///
+/// Errors: several services would have one name, or a name makes no sense.
+pub(crate) fn tags(arguments: &Build, plan: &CargoPlan) -> Result<Vec<String>, Failure> {
     if !arguments.tags.is_empty() && plan.services.len() > 1 {
         let services = plan.services.iter().map(|service| service.binary.clone()).collect();
         return Err(Failure::OneNameForMany { option: "--tag", services });
     }
+    names(&arguments.tags)
+}
+
+/// Images' names, each with a tag.
+///
+/// Errors: one makes no sense.
+pub(crate) fn names(texts: &[String]) -> Result<Vec<String>, Failure> {
     let tagged = |text: &String| {
         let reference: carrack_oci::Reference =
             text.parse().map_err(|source| Failure::Reference { text: text.clone(), source })?;
         Ok(reference.tagged().to_string())
     };
-    arguments.tags.iter().map(tagged).collect()
+    texts.iter().map(tagged).collect()
 }
 
 fn tool(plan: &CargoPlan) -> Result<CargoTool, Failure> {

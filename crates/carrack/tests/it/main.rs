@@ -8,6 +8,7 @@ mod engines;
 mod foreign;
 mod freshness;
 mod init_docker;
+mod init;
 mod interruption;
 mod outputs;
 mod published;

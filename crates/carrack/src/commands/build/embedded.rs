@@ -1,11 +1,10 @@
-use std::io::Write;
-use std::path::Path;
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use carrack_base::{BuildEvent, Cancel, EventSink};
+use carrack_base::{BuildEvent, EventSink};
+use carrack_cargo::locate::Location;
 use carrack_cargo::lower::TOOL;
+use carrack_cargo::plan::CargoPlan;
 use carrack_engine::{Engine, Inputs, Options};
 use carrack_graph::{Backend, BuiltImage};
 use carrack_oci::{
@@ -14,56 +13,47 @@ use carrack_oci::{
 };
 use carrack_sandbox::Launcher;
 use carrack_store::Store;
-use serde_json::{Map, Value, json};
 
+use super::{Site, docker, plural};
 use crate::arguments::Build;
 use crate::blobs::{self, Blobs};
 use crate::caller::Caller;
+use crate::engine::EngineName;
 use crate::failure::Failure;
 use crate::output::{Destination, Output, OutputKind};
-use crate::progress::{Progress, View};
-use crate::terminal::Terminal;
+use crate::progress::View;
 use crate::workspace::{self, Desk, Prepared};
 
 /// How long an engine may take to answer at all.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Builds a workspace's images and takes them where they are wanted.
-pub(crate) fn run(
-    arguments: &Build,
-    caller: &Caller,
-    state: &Path,
-    terminal: &Terminal,
-    cancel: &Cancel,
-    start: Instant,
-) -> Result<ExitCode, Failure> {
-    let progress = if arguments.quiet { Progress::Quiet } else { arguments.progress };
-    let view = View::new(progress, terminal);
-    let built = build(arguments, caller, state, terminal, cancel, start, &view);
-    view.finish(built.is_err());
-    built.map(|()| ExitCode::SUCCESS)
-}
-
-fn build(
-    arguments: &Build,
-    caller: &Caller,
-    state: &Path,
-    terminal: &Terminal,
-    cancel: &Cancel,
-    start: Instant,
-    events: &View,
-) -> Result<(), Failure> {
-    let store = Store::open(state)?;
+/// Builds a workspace's images with the engine that the caller, or the workspace's configuration, names; says whether they
+/// are in Carrack's own store.
+pub(super) fn workspace(site: &Site<'_>, location: Location) -> Result<(Vec<BuiltImage>, bool), Failure> {
+    let Site { arguments, caller, terminal, cancel, view, .. } = *site;
+    let store = Store::open(site.state)?;
     let _lease = store.lease(cancel)?;
     let inputs = Inputs::new(&store, cancel.clone());
     let launcher = Launcher::this_program();
     let desk = Desk { caller, store: &store, inputs: &inputs, launcher: &launcher, terminal, cancel };
-    let prepared = workspace::prepare(&desk, arguments)?;
+    let planned = workspace::plan(&desk, arguments, location)?;
+    let engine = match &arguments.engine {
+        Some(engine) => engine.clone(),
+        None => super::configured(planned.plan.workspace.engine.as_deref())?.unwrap_or(EngineName::Embedded),
+    };
+    if engine != EngineName::Embedded {
+        return Ok((docker::workspace(site, &planned, &engine)?, false));
+    }
+    if let Some(option) = arguments.docker.given() {
+        let hint = "add `--engine docker`, or leave the option out";
+        return Err(Failure::NoMeaning { option, here: "for the embedded engine", hint });
+    }
+    let prepared = workspace::prepare(&desk, arguments, planned)?;
     refuse_many_for_one(arguments, &prepared)?;
     let tool = Arc::new(prepared.tool.clone());
     let options = Options { no_cache: arguments.no_cache };
     let engine = Engine::new(&store, &inputs, launcher.clone(), options).with_tool(TOOL, tool);
-    let announced = Announced { view: events, prepared: &prepared, done: std::sync::OnceLock::new() };
+    let announced = Announced { view, prepared: &prepared, done: OnceLock::new() };
     if prepared.planned_anew {
         announced.announce();
     }
@@ -72,39 +62,24 @@ fn build(
     if arguments.load {
         load(caller, &store, &images)?;
     }
-    report(arguments, &images)?;
-    events.emit(BuildEvent::Done { summary: summary(&images), elapsed: start.elapsed() });
-    if terminal.is_terminal() && !arguments.load && images.iter().any(|image| !image.unchanged) {
-        events.hint(&format!(
-            "Try one with `carrack run {}`, hand them to Docker with `carrack build --load`",
-            images[0].name
-        ));
-    }
-    Ok(())
+    Ok((images, true))
 }
 
 /// Says what is built before anything else is said, and nothing at all while nothing has to be done.
 struct Announced<'a> {
     view: &'a View,
     prepared: &'a Prepared,
-    done: std::sync::OnceLock<()>,
+    done: OnceLock<()>,
 }
 
 impl Announced<'_> {
     fn announce(&self) {
         self.done.get_or_init(|| {
-            let plan = &self.prepared.plan;
-            let name = plan.root.file_name().unwrap_or_default().to_string_lossy();
-            let members = plan.members.len();
-            let locked = plan.locked_packages;
             self.view.emit(BuildEvent::Planned {
-                what: format!(
-                    "{name} · {members} {} · {locked} locked {}",
-                    plural(members, "member"),
-                    plural(locked, "package")
-                ),
+                kind: "Workspace".to_owned(),
+                what: what(&self.prepared.plan),
                 builder: self.prepared.builder.clone(),
-                base: "closure".to_owned(),
+                base: Some("closure".to_owned()),
             });
         });
     }
@@ -117,6 +92,14 @@ impl EventSink for Announced<'_> {
         }
         self.view.emit(event);
     }
+}
+
+/// `rustcare · 7 members · 131 locked packages`.
+pub(super) fn what(plan: &CargoPlan) -> String {
+    let name = plan.root.file_name().unwrap_or_default().to_string_lossy();
+    let (members, locked) = (plan.members.len(), plan.locked_packages);
+    let packages = plural(locked, "package");
+    format!("{name} · {members} {} · {locked} locked {packages}", plural(members, "member"))
 }
 
 /// Root file systems are one image's; refuses others before anything is built.
@@ -151,7 +134,7 @@ fn deliver(store: &Store, images: &[BuiltImage], outputs: &[Output]) -> Result<(
             OutputKind::OciFolder => oci_layout(&to, &named, &blobs).map_err(carrier)?,
             OutputKind::Tar => rootfs_tar(sink, named[0].image, &blobs).map_err(rootfs)?,
             OutputKind::Local => {
-                let ownership = super::ownership();
+                let ownership = crate::commands::ownership();
                 for (image, built) in named.iter().zip(images) {
                     // One service's files go right there, several services' into a folder each.
                     let folder = if images.len() == 1 { to.clone() } else { to.join(&built.name) };
@@ -210,7 +193,8 @@ impl Loaded {
                 .tags
                 .iter()
                 .map(|tag| tag.parse().map_err(|source| Failure::Reference { text: tag.clone(), source }));
-            Ok((blobs::image(store, &image.manifest)?, names.collect::<Result<_, Failure>>()?))
+            let manifest = image.manifest.as_ref().expect("the embedded engine knows its manifests");
+            Ok((blobs::image(store, manifest)?, names.collect::<Result<_, Failure>>()?))
         };
         Ok(Self { images: built.iter().map(read).collect::<Result<_, Failure>>()? })
     }
@@ -218,59 +202,4 @@ impl Loaded {
     fn named(&self) -> Vec<NamedImage<'_>> {
         self.images.iter().map(|(image, names)| NamedImage { image, names }).collect()
     }
-}
-
-/// `-q`, `--iidfile`, `--metadata-file`.
-fn report(arguments: &Build, images: &[BuiltImage]) -> Result<(), Failure> {
-    let ids: String = images.iter().map(|image| format!("{}\n", image.config)).collect();
-    if arguments.quiet {
-        super::print(&ids)?;
-    }
-    if let Some(path) = &arguments.iidfile {
-        // docker writes a single id without a line end.
-        let text = if images.len() == 1 { ids.trim_end() } else { &ids };
-        write_file(path, text.as_bytes())?;
-    }
-    if let Some(path) = &arguments.metadata_file {
-        let described = |image: &BuiltImage| {
-            json!({
-                "image.name": image.tags.join(","),
-                "containerimage.digest": image.manifest,
-                "containerimage.config.digest": image.config,
-                "carrack.size": image.size,
-                "carrack.unchanged": image.unchanged,
-            })
-        };
-        let value = match images {
-            [image] => described(image),
-            images => {
-                let entries = images.iter().map(|image| (image.name.clone(), described(image)));
-                Value::Object(entries.collect::<Map<_, _>>())
-            }
-        };
-        write_file(path, format!("{value:#}\n").as_bytes())?;
-    }
-    Ok(())
-}
-
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(path)?;
-        file.write_all(bytes)
-    };
-    write().map_err(|source| Failure::Io { action: "write", path: path.to_owned(), source })
-}
-
-/// `1 image rebuilt, 2 unchanged`.
-fn summary(images: &[BuiltImage]) -> String {
-    let unchanged = images.iter().filter(|image| image.unchanged).count();
-    match (images.len() - unchanged, unchanged) {
-        (0, unchanged) => format!("{unchanged} {} unchanged", plural(unchanged, "image")),
-        (built, 0) => format!("{built} {} built", plural(built, "image")),
-        (built, unchanged) => format!("{built} {} built, {unchanged} unchanged", plural(built, "image")),
-    }
-}
-
-fn plural(count: usize, word: &str) -> String {
-    if count == 1 { word.to_owned() } else { format!("{word}s") }
 }
