@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use carrack_testkit::{Answer, Project, Steps, ask, ask_until_it_answers, free_port};
 use serde_json::Value;
 
-use crate::foreign::{self, lock};
+use crate::foreign;
 use crate::rustcare::copy_sources;
-use crate::site::{APPLICATION, DEPENDENCIES, Site, compiled};
+use crate::site::{APPLICATION, DEPENDENCIES, Site, compiled, make_old};
 
 const SERVER: &str = "rustcare-server";
 
@@ -76,12 +76,6 @@ fn rustcare() -> Option<Project> {
     let workspace = project.path().join("rustcare");
     copy_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rustcare"), &workspace);
     Some(project)
-}
-
-/// Sets the modification time of a file to a day of the year 2001.
-fn make_old(path: &Path) {
-    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-    File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
 }
 
 fn git(site: &Site, arguments: &[&str]) {
@@ -353,57 +347,6 @@ fn expect_no_dependency_compiled(steps: &Steps) {
 fn cargo(site: &Site, arguments: &[&str]) {
     let command = site.run("cargo", arguments);
     command.expect_code(0);
-}
-
-/// A macro that reads a file and does not tell.
-#[test]
-fn a_file_that_a_macro_reads_in_secret_is_not_missed() {
-    let workspace = || {
-        let project = Project::new();
-        let package = "[package]\nversion = \"0.1.0\"\nedition = \"2024\"\n";
-        project
-            .write("secret/Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"reading\", \"says\"]\n");
-        project.write("secret/carrack.toml", "builder = \"rust:1.95-slim-bookworm\"\n");
-        project.write(
-            "secret/reading/Cargo.toml",
-            &format!("{package}name = \"reading\"\n\n[lib]\nproc-macro = true\n"),
-        );
-        project.write(
-            "secret/reading/src/lib.rs",
-            "use proc_macro::{Literal, TokenStream, TokenTree};\n\n#[proc_macro]\npub fn text(_: TokenStream) -> TokenStream {\n    \
-             let folder = std::env::var(\"CARGO_MANIFEST_DIR\").unwrap();\n    \
-             let text = std::fs::read_to_string(folder + \"/../words/text\").unwrap();\n    \
-             TokenTree::from(Literal::string(text.trim())).into()\n}\n",
-        );
-        let dependency = "\n[dependencies]\nreading = { path = \"../reading\" }\n";
-        project.write("secret/says/Cargo.toml", &format!("{package}name = \"says\"\n{dependency}"));
-        project.write("secret/says/src/main.rs", "fn main() {\n    println!(\"{}\", reading::text!());\n}\n");
-        project.write("secret/words/text", "one\n");
-        Some(project)
-    };
-    const TEST: &str = "a_file_that_a_macro_reads_in_secret_is_not_missed";
-    let Some(site) =
-        Site::new(TEST, "secret", || workspace().inspect(|project| lock(&project.path().join("secret"))))
-    else {
-        return;
-    };
-    for (text, old) in
-        [("one", false), ("two", false), ("three", true), ("one", false), ("four", false), ("two", true)]
-    {
-        let path = site.project.write("secret/words/text", text);
-        if old {
-            make_old(&path);
-        }
-        site.build("says");
-        assert_eq!(site.says("says", &[]), format!("{text}\n"));
-    }
-    // As much as the last one, in two folders of one name: another checkout of the same project.
-    let other = Site::new(TEST, "secret", || Some(site.project.copy())).unwrap();
-    for (site, text) in [(&other, "five"), (&site, "six"), (&other, "seven"), (&site, "eight")] {
-        site.project.write("secret/words/text", text);
-        site.build("says");
-        assert_eq!(site.says("says", &[]), format!("{text}\n"));
-    }
 }
 
 #[test]

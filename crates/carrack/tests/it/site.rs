@@ -1,8 +1,9 @@
 //! A workspace with the files that `carrack init` writes, and the engine, compose and make that work with them.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use carrack_testkit::{Docker, Finished, Program, Project, Steps, has_program, skipped};
 
@@ -100,4 +101,10 @@ impl Site {
 pub(crate) fn compiled<'a>(steps: &'a Steps, step: &str) -> BTreeSet<&'a str> {
     let lines = steps.output(step).lines();
     lines.filter_map(|line| line.trim_start().strip_prefix("Compiling ")?.split(' ').next()).collect()
+}
+
+/// Sets the modification time of a file to a day of the year 2001.
+pub(crate) fn make_old(path: &Path) {
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
 }
