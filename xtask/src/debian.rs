@@ -19,7 +19,12 @@ const NEEDED: &[(&str, &str)] = &[
     ("skopeo", "reads the OCI layouts that are written"),
     ("umoci", "unpacks the OCI layouts that are written"),
     ("docker.io", "a real engine that loads and runs the images"),
-    ("docker-compose", "an older resolver of compose files, as a second opinion"),
+    (
+        "docker-compose",
+        "builds services as teams do, and an older resolver of compose files as a second opinion",
+    ),
+    ("make", "runs the targets of a generated Makefile"),
+    ("mmdebstrap", "makes the base images that no registry has to have"),
     ("podman", "a second engine that loads and runs the images"),
     ("runc", "what Podman runs containers with in the tests"),
     ("git", "a repository that a package comes from"),

@@ -2,13 +2,17 @@
 //!
 //! Failing to set a fixture up is a failing test, so everything here panics with the path concerned.
 
+mod docker;
 mod http;
 mod program;
 mod project;
+mod published;
 
+pub use docker::{Docker, RUST_IMAGE, SLIM_IMAGE, Steps};
 pub use http::{Answer, ask, ask_until_it_answers, free_port};
 pub use program::{Finished, Program};
 pub use project::Project;
+pub use published::published;
 
 /// Says in the test's output that something could not be tested here.
 #[expect(clippy::print_stderr, reason = "a skipped test has to be seen")]

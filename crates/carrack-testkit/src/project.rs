@@ -142,7 +142,8 @@ fn lock(names: &[&str]) -> String {
     })
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+/// Copies what is in a folder into another one, with new modification times.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
         let entry = entry.expect("the folder can be read");
         let target = to.join(entry.file_name());

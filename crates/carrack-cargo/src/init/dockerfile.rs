@@ -40,7 +40,6 @@ pub(super) struct DockerfileValues {
     find_manifests: String,
     /// Folders that the dependencies need with their code: what they depend on themselves, and vendored sources.
     real_folders: Vec<String>,
-    below_external: Vec<String>,
     cargo_dependencies: String,
     cargo_application: String,
     /// Where cargo puts binaries.
@@ -168,7 +167,6 @@ pub(super) fn values(
     let (dependencies, application) = docker_commands(plan);
     let below = plan.local_packages.iter().filter(|package| package.below_external);
     let real_folders = below
-        .clone()
         .map(|package| package.folder.as_path())
         .chain(plan.vendored.iter().map(|folder| folder.as_path()))
         .map(|folder| {
@@ -202,7 +200,6 @@ pub(super) fn values(
         kept_versions: format!("{kept_versions} "),
         find_manifests: format!("find . {prune}-name Cargo.toml"),
         real_folders,
-        below_external: below.map(|package| package.name.clone()).collect(),
         cargo_dependencies: shell_words(&dependencies),
         cargo_application: shell_words(&application),
         output: output(plan),

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use carrack_testkit::{Finished, Project};
+use carrack_testkit::{Docker, Finished, Project};
 use serde_json::{Value, json};
 
-use crate::engines::Docker;
 use crate::stage::Stage;
+use crate::stage::dockyard_folder;
 
 /// A workspace with three binaries, and a compose file.
 fn clinic(compose: &str) -> Stage {
@@ -355,7 +355,7 @@ fn what_needs_docker() {
 /// What is no Cargo service is built by a real Docker, in the same run.
 #[test]
 fn dockerfiles_are_dockers() {
-    let Some(docker) = Docker::start("a compose file with a Dockerfile") else { return };
+    let Some(docker) = Docker::start("dockerfiles_are_dockers", &dockyard_folder()) else { return };
     let stage = clinic(
         r#"
 name: clinic
@@ -383,7 +383,7 @@ services:
     stage.project.write("site/page", "hello\n");
     let mut command =
         stage.command(&["compose", "build", "--progress", "rawjson", "--build-arg", "WHO=line"]);
-    command.env("DOCKER_HOST", &docker.host).env("VERSION", "3");
+    command.env("DOCKER_HOST", docker.host()).env("VERSION", "3");
     let events = events(&crate::stage::finish(&mut command).expect_code(0));
     let labels = |image: &str| docker.inspect(image)["Config"]["Labels"].clone();
     assert_eq!(labels("example.org/site:3"), json!({"who": "line", "kept": "yes", "of": "compose"}));
@@ -394,7 +394,7 @@ services:
 
     stage.project.write("site/Dockerfile", "FROM scratch AS last\nCOPY nothing /\n");
     let mut command = stage.command(&["compose", "build", "site"]);
-    command.env("DOCKER_HOST", &docker.host).env("VERSION", "3");
+    command.env("DOCKER_HOST", docker.host()).env("VERSION", "3");
     let failed = crate::stage::finish(&mut command).expect_code(1);
     assert!(failed.stderr.contains("COPY nothing /"), "{}", failed.stderr);
 }

@@ -1,88 +1,39 @@
 //! `carrack build` and `carrack cache prune` with Docker's engine: what is built, what is told, how it ends.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use carrack_testkit::{Finished, Program, Project, skipped};
+use carrack_testkit::{Docker, Finished, Project, skipped};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::stage::{Stage, finish, path_of};
+use crate::stage::{Stage, dockyard_folder, finish, path_of};
 
-/// A daemon answers at once or after many seconds on a busy machine; a minute is never.
+/// A build is done in seconds, on a busy machine in many; a minute is never.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A daemon of the test's own. It has no bridge: what runs gets no network.
-struct Docker {
-    daemon: Child,
-    client: Program,
-    host: String,
-    folder: TempDir,
+/// A daemon of the test's own.
+fn engine(test: &str) -> Option<Docker> {
+    if !Path::new("/bin/busybox").exists() {
+        skipped(test, "busybox-static is not installed");
+        return None;
+    }
+    Docker::start(test, &dockyard_folder())
 }
 
-impl Docker {
-    /// Starts a daemon, or says why there is none.
-    fn start(test: &str) -> Option<Self> {
-        let missing = ["/usr/bin/docker", "/usr/sbin/dockerd", "/bin/busybox"];
-        if let Some(missing) = missing.into_iter().find(|program| !Path::new(program).exists()) {
-            skipped(test, &format!("{missing} is not installed"));
-            return None;
-        }
-        if !rustix::process::geteuid().is_root() {
-            skipped(test, "a Docker daemon needs root");
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        let host = format!("unix://{}", path("docker.sock"));
-        // Mounts that the daemon leaves behind end with its namespace.
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "--", "/usr/sbin/dockerd"]);
-        command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
-        command.args(["-H", &host, "--bridge", "none", "--iptables=false", "--ip6tables=false"]);
-        let log = File::create(folder.path().join("log")).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let daemon = command.spawn().unwrap();
-        let client = Program::new("/usr/bin/docker").with_env("DOCKER_HOST", &host);
-        let mut docker = Self { daemon, client, host, folder };
-        let start = Instant::now();
-        while docker.run(&["version"]).code != Some(0) {
-            if docker.daemon.try_wait().unwrap().is_some() || start.elapsed() > PATIENCE {
-                let log = fs::read_to_string(docker.folder.path().join("log")).unwrap();
-                skipped(test, &format!("dockerd does not start: {}", log.lines().last().unwrap_or_default()));
-                return None;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        Some(docker)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Finished {
-        self.client.run(self.folder.path(), arguments)
-    }
-
-    /// The program on `stage` with this daemon.
-    fn command(&self, stage: &Stage, arguments: &[&str]) -> Command {
-        let mut command = stage.command(arguments);
-        command.env("DOCKER_HOST", &self.host);
-        command
-    }
-
-    fn carrack(&self, stage: &Stage, arguments: &[&str]) -> Finished {
-        finish(&mut self.command(stage, arguments))
-    }
+/// The program on `stage` with a daemon.
+fn command(docker: &Docker, stage: &Stage, arguments: &[&str]) -> Command {
+    let mut command = stage.command(arguments);
+    command.env("DOCKER_HOST", docker.host());
+    command
 }
 
-impl Drop for Docker {
-    fn drop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.daemon), Signal::TERM);
-        let _ = self.daemon.wait();
-    }
+fn carrack(docker: &Docker, stage: &Stage, arguments: &[&str]) -> Finished {
+    finish(&mut command(docker, stage, arguments))
 }
 
 /// A folder with a Dockerfile and a root file system that has a shell.
@@ -110,7 +61,7 @@ fn check(stage: &Stage, arguments: &[&str], code: i32, expected: &str) {
 
 #[test]
 fn a_dockerfile_is_built_named_and_found_again() {
-    let Some(docker) = Docker::start("a_dockerfile_is_built_named_and_found_again") else { return };
+    let Some(docker) = engine("a_dockerfile_is_built_named_and_found_again") else { return };
     let stage = with_dockerfile(SERVER);
     let arguments = [
         "build",
@@ -124,7 +75,7 @@ fn a_dockerfile_is_built_named_and_found_again() {
         "none",
     ];
     let files = ["--iidfile", "id", "--metadata-file", "metadata"];
-    let first = docker.carrack(&stage, &[&arguments[..], &files].concat()).expect_code(0);
+    let first = carrack(&docker, &stage, &[&arguments[..], &files].concat()).expect_code(0);
     assert!(
         first.stderr.starts_with(" Dockerfile  ./Dockerfile · context . · builder docker "),
         "{}",
@@ -147,28 +98,29 @@ fn a_dockerfile_is_built_named_and_found_again() {
     assert_eq!(metadata["containerimage.config.digest"], json!(id));
     assert_eq!(metadata["image.name"], "clinic/server:latest");
 
-    let again = docker.carrack(&stage, &arguments).expect_code(0);
+    let again = carrack(&docker, &stage, &arguments).expect_code(0);
     assert_eq!(again.stderr.lines().count(), 2, "{}", again.stderr);
     again.expect_stderr("       Done  1 image unchanged  ");
-    let quiet = docker.carrack(&stage, &[&arguments[..], &["-q"]].concat()).expect_code(0);
+    let quiet = carrack(&docker, &stage, &[&arguments[..], &["-q"]].concat()).expect_code(0);
     assert_eq!((quiet.stdout.trim(), quiet.stderr.as_str()), (id.as_str(), ""));
-    let anew = docker.carrack(&stage, &[&arguments[..], &["--no-cache"]].concat()).expect_code(0);
+    let anew = carrack(&docker, &stage, &[&arguments[..], &["--no-cache"]].concat()).expect_code(0);
     anew.expect_stderr("        Run  server 2/2 ");
 
-    let json = docker.carrack(&stage, &[&arguments[..], &["--progress", "rawjson"]].concat()).expect_code(0);
+    let json =
+        carrack(&docker, &stage, &[&arguments[..], &["--progress", "rawjson"]].concat()).expect_code(0);
     let events: Vec<Value> = json.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(events[0]["kind"], "Dockerfile");
     let reused = |event: &&Value| event["event"] == "step-finished" && event["outcome"] == "reused";
     assert_eq!(events.iter().filter(reused).count(), 2, "{}", json.stderr);
 
-    let freed = docker.carrack(&stage, &["cache", "prune", "--engine", "docker", "--all"]).expect_code(0);
+    let freed = carrack(&docker, &stage, &["cache", "prune", "--engine", "docker", "--all"]).expect_code(0);
     assert!(freed.stdout.starts_with("freed ") && freed.stdout.contains('B'), "{}", freed.stdout);
-    docker.carrack(&stage, &arguments).expect_code(0).expect_stderr("       Copy  server 1/2 ");
+    carrack(&docker, &stage, &arguments).expect_code(0).expect_stderr("       Copy  server 1/2 ");
 }
 
 #[test]
 fn failures_show_the_instruction() {
-    let Some(docker) = Docker::start("failures_show_the_instruction") else { return };
+    let Some(docker) = engine("failures_show_the_instruction") else { return };
     let stage = with_dockerfile(SERVER);
     let name = stage.path().file_name().unwrap().to_str().unwrap().to_owned();
     let arguments = ["build", "--target", "broken", "--network", "none"];
@@ -176,9 +128,9 @@ fn failures_show_the_instruction() {
         "error: {name} does not build: RUN failed (exit 7)\n --> ./Dockerfile:5:1\n  |\n\
         5 | / RUN echo before && \\\n6 | |     exit 7\n  | |__________^ exit 7\n"
     );
-    let failed = docker.carrack(&stage, &arguments).expect_code(1);
+    let failed = carrack(&docker, &stage, &arguments).expect_code(1);
     assert!(failed.stderr.ends_with(&format!("before\n{expected}")), "{}", failed.stderr);
-    let quiet = docker.carrack(&stage, &[&arguments[..], &["-q"]].concat()).expect_code(1);
+    let quiet = carrack(&docker, &stage, &[&arguments[..], &["-q"]].concat()).expect_code(1);
     assert_eq!(
         quiet.stderr,
         format!("before\n{expected}"),
@@ -186,7 +138,7 @@ fn failures_show_the_instruction() {
     );
 
     stage.project.write("other/Dockerfile", "FROM scratch\nCOPPY a b\n");
-    let failed = docker.carrack(&stage, &["build", "-f", "other/Dockerfile"]).expect_code(2);
+    let failed = carrack(&docker, &stage, &["build", "-f", "other/Dockerfile"]).expect_code(2);
     let expected = format!(
         "error: the Dockerfile of {name} makes no sense\n --> other/Dockerfile:2:1\n  |\n2 | COPPY a b\n  | \
         ^^^^^^^^^ unknown instruction: COPPY"
@@ -196,10 +148,10 @@ fn failures_show_the_instruction() {
 
 #[test]
 fn a_signal_stops_the_build_in_the_engine() {
-    let Some(docker) = Docker::start("a_signal_stops_the_build_in_the_engine") else { return };
+    let Some(docker) = engine("a_signal_stops_the_build_in_the_engine") else { return };
     let stage = with_dockerfile("FROM scratch\nCOPY rootfs /\nRUN echo running && sleep 901181\n");
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-        let mut command = docker.command(&stage, &["build", "--network", "none"]);
+        let mut command = command(&docker, &stage, &["build", "--network", "none"]);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();

@@ -1,90 +1,22 @@
 //! Images in real engines: a Docker daemon of the test's own, Podman with a storage of its own, skopeo.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use carrack_testkit::{Program, ask, ask_until_it_answers, free_port, has_program, skipped};
-use rustix::process::{Pid, Signal, kill_process};
+use carrack_testkit::{Docker, Program, ask, ask_until_it_answers, free_port, has_program, skipped};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::rustcare::Rustcare;
+use crate::stage::dockyard_folder;
 
 /// Engines answer at once or after many seconds on a busy machine; a minute is never.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 const IMAGE: &str = "rustcare-server:0.3.0";
-
-/// A Docker daemon that belongs to this test and ends with it.
-pub(crate) struct Docker {
-    daemon: Child,
-    /// The distribution's client; machines often have another one in front.
-    client: Program,
-    pub(crate) host: String,
-    folder: TempDir,
-}
-
-impl Docker {
-    /// Starts a daemon, or says why there is none.
-    pub(crate) fn start(test: &str) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            skipped(test, "a Docker daemon needs root");
-            return None;
-        }
-        let client = Path::new("/usr/bin/docker");
-        if !client.exists() || !Path::new("/usr/sbin/dockerd").exists() {
-            skipped(test, "docker.io is not installed");
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        let host = format!("unix://{}", path("docker.sock"));
-        // Mounts that the daemon leaves behind end with its namespace.
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "--", "/usr/sbin/dockerd"]);
-        command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
-        command.args(["-H", &host, "--bridge", "none", "--iptables=false", "--ip6tables=false"]);
-        let log = File::create(folder.path().join("log")).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let daemon = command.spawn().unwrap();
-        let client = Program::new(client).with_env("DOCKER_HOST", &host);
-        let mut docker = Self { daemon, client, host, folder };
-        let start = Instant::now();
-        while docker.run(&["version"]).code != Some(0) {
-            if docker.daemon.try_wait().unwrap().is_some() || start.elapsed() > PATIENCE {
-                let log = fs::read_to_string(docker.folder.path().join("log")).unwrap();
-                skipped(test, &format!("dockerd does not start: {}", log.lines().last().unwrap_or_default()));
-                return None;
-            }
-            thread::sleep(PAUSE);
-        }
-        Some(docker)
-    }
-
-    fn run(&self, arguments: &[&str]) -> carrack_testkit::Finished {
-        self.client.run(self.folder.path(), arguments)
-    }
-
-    pub(crate) fn inspect(&self, name: &str) -> Value {
-        inspected(&self.run(&["inspect", name]).expect_code(0).stdout)
-    }
-}
-
-impl Drop for Docker {
-    fn drop(&mut self) {
-        // The container first: it would outlive the daemon. Neither may be there any more.
-        let containers = self.run(&["ps", "--quiet"]).stdout;
-        for container in containers.split_whitespace() {
-            self.run(&["rm", "--force", container]);
-        }
-        let _ = kill_process(Pid::from_child(&self.daemon), Signal::TERM);
-        let _ = self.daemon.wait();
-    }
-}
 
 /// Podman with a storage and settings of its own.
 struct Podman {
@@ -170,12 +102,11 @@ fn assert_serves(address: &str) {
 
 #[test]
 fn docker_loads_the_image_and_runs_it() {
-    let Some(docker) = Docker::start("docker_loads_the_image_and_runs_it") else { return };
+    let Some(docker) = Docker::start("docker_loads_the_image_and_runs_it", &dockyard_folder()) else {
+        return;
+    };
     let rustcare = Rustcare::get();
-    let carrack = rustcare
-        .program()
-        .with_env("DOCKER_HOST", &docker.host)
-        .with_env("PATH", path_with(Path::new("/usr/bin")));
+    let carrack = docker.with_engine(rustcare.program());
     let building = rustcare.alone();
     let ids =
         carrack.run(&rustcare.workspace, &["build", "--load", "-q", "--label", "team=clinic"]).expect_code(0);

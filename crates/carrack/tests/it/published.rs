@@ -332,30 +332,9 @@ impl Published {
 
 /// The sources of a package as crates.io has them; `None`, and a word about it, if nobody answers there.
 fn published(name: &str, version: &str) -> Option<Published> {
-    let package = format!("{name}@{version}");
     let folder = Project::new();
-    // Cargo unpacks a package into its own home before it shows what is in it; never from a workspace's lock file.
-    let mut info = Command::new("cargo");
-    info.args(["info", "--quiet", "--registry", "crates-io", &package]).current_dir(folder.path());
-    let output = info.stdout(Stdio::null()).output().unwrap();
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        skipped(&package, &format!("crates.io does not answer: {}", said.lines().next().unwrap_or_default()));
-        return None;
-    }
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.unwrap_or_else(|| std::env::home_dir().unwrap().join(".cargo"));
-    let registries = fs::read_dir(home.join("registry/src")).unwrap();
-    let unpacked = registries
-        .map(|registry| registry.unwrap().path().join(format!("{name}-{version}")))
-        .find(|path| path.join("Cargo.lock").exists())
-        .expect("cargo unpacked the package, and it has a lock file");
     let sources = folder.path().join(name);
-    for (path, content) in contents(&unpacked) {
-        let target = sources.join(path.strip_prefix(&unpacked).unwrap());
-        fs::create_dir_all(target.parent().unwrap()).unwrap();
-        fs::write(target, content).unwrap();
-    }
+    carrack_testkit::published(&format!("{name}@{version}"), &sources)?;
     let state = folder.path().join("state");
     let carrack = Program::new(env!("CARGO_BIN_EXE_carrack")).with_env("CARRACK_HOME", state);
     Some(Published { _folder: folder, sources, carrack })

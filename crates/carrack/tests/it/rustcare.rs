@@ -223,7 +223,7 @@ fn json(bytes: &[u8]) -> Value {
 }
 
 /// Everything but what cargo or an editor left beside the sources.
-fn copy_sources(from: &Path, to: &Path) {
+pub(crate) fn copy_sources(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -86,6 +86,11 @@ pub(crate) fn finish(command: &mut Command) -> Finished {
     }
 }
 
+/// Where Docker daemons keep their images, and base images stay from run to run.
+pub(crate) fn dockyard_folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("dockyard")
+}
+
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

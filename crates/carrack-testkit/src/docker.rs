@@ -1,0 +1,185 @@
+//! A real Docker engine that belongs to a test, base images made on this machine, and what BuildKit did.
+//!
+//! The daemon runs in namespaces of its own behind a guard process that ends with the test process, however that
+//! ends; with the guard go the daemon, its containers, its mounts and its files. It has no bridge: what needs a network
+//! asks for the host's (`--network host`, `build.network: host`). Where a daemon or the base images cannot be had,
+//! the fixtures say a visible skip.
+
+mod base_images;
+mod steps;
+
+pub use base_images::{RUST_IMAGE, SLIM_IMAGE};
+pub use steps::Steps;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::{Finished, Program, skipped};
+
+/// Engines answer at once or after many seconds on a busy machine; a minute is never.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The distribution's client; machines often have another one in front.
+const CLIENT: &str = "/usr/bin/docker";
+const DAEMON: &str = "/usr/sbin/dockerd";
+
+/// Runs the daemon until standard input ends, which it does with the test process. Its own end ends the daemon too.
+///
+/// The daemon is the first process of its namespace: the kernel ends whatever it started together with it.
+const GUARD: &str = r#"
+trap '' HUP INT QUIT TERM
+run=$1 data=$2 socket=$3
+shift 3
+setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --mount-proc -- "$@" \
+    </dev/null >"$run/log" 2>&1 &
+namespace=$!
+while read -r line; do :; done
+containers=$(docker --host "$socket" ps --quiet)
+[ -z "$containers" ] || docker --host "$socket" rm --force $containers
+kill -KILL $(cat /proc/$namespace/task/$namespace/children) $namespace
+wait
+rm -rf "$run" "$data"
+"#;
+
+/// A Docker daemon of the test's own.
+pub struct Docker {
+    guard: Child,
+    /// Socket, log and settings: in a short path, as sockets need it.
+    run: PathBuf,
+    host: String,
+    client: Program,
+}
+
+impl Docker {
+    /// Starts a daemon with nothing in it that keeps its images below `folder`, or says why there is none.
+    pub fn start(test: &str, folder: &Path) -> Option<Self> {
+        Self::try_start(folder).map_err(|why| skipped(test, &why)).ok()
+    }
+
+    /// The daemon that all tests of this process share, with [`RUST_IMAGE`] and [`SLIM_IMAGE`] in it, or a word about why
+    /// there is none. The images are made once and kept below `folder`.
+    pub fn dockyard(test: &str, folder: &Path) -> Option<&'static Self> {
+        static SHARED: OnceLock<Result<Docker, String>> = OnceLock::new();
+        let shared = SHARED.get_or_init(|| {
+            let docker = Self::try_start(folder)?;
+            base_images::provide(&docker, folder)?;
+            Ok(docker)
+        });
+        shared.as_ref().map_err(|why| skipped(test, why)).ok()
+    }
+
+    fn try_start(folder: &Path) -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("a Docker daemon needs root".to_owned());
+        }
+        if !Path::new(CLIENT).exists() || !Path::new(DAEMON).exists() {
+            return Err("docker.io is not installed".to_owned());
+        }
+        let data = data_folder(folder);
+        let run = tempfile::Builder::new()
+            .prefix("docker-")
+            .tempdir()
+            .expect("a temporary folder can be made")
+            .keep();
+        let path = |name: &str| run.join(name).display().to_string();
+        let host = format!("unix://{}", path("docker.sock"));
+        fs::create_dir(run.join("config")).expect("the folder was just made");
+        let mut guard = Command::new("sh");
+        guard.args(["-c", GUARD, "guard"]).arg(&run).arg(&data).arg(&host).arg(DAEMON);
+        guard.arg("--data-root").arg(&data).args(["--exec-root", &path("exec"), "--pidfile", &path("pid")]);
+        guard.args(["-H", &host, "--bridge", "none", "--iptables=false", "--ip6tables=false"]);
+        // Nobody who reads the test's output may have to wait for the guard.
+        guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).env("PATH", debian_first());
+        std::os::unix::process::CommandExt::process_group(&mut guard, 0);
+        let guard = guard.spawn().map_err(|error| format!("no shell: {error}"))?;
+        let client = Program::new(CLIENT);
+        let mut docker = Self { guard, run, host, client };
+        docker.client = docker.with_engine(Program::new(CLIENT));
+        let start = Instant::now();
+        while docker.run(&["version"]).code != Some(0) {
+            let log = fs::read_to_string(docker.run.join("log")).unwrap_or_default();
+            if start.elapsed() > PATIENCE || log.contains("failed to start daemon") {
+                return Err(format!("dockerd does not start: {}", log.lines().last().unwrap_or_default()));
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(docker)
+    }
+
+    /// The address of the daemon, as in `DOCKER_HOST`.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Gives a program this daemon, no settings of the user's, and Debian's client and compose before all others.
+    #[must_use]
+    pub fn with_engine(&self, program: Program) -> Program {
+        program
+            .with_env("DOCKER_HOST", &self.host)
+            .with_env("DOCKER_CONFIG", self.run.join("config"))
+            .with_env("PATH", debian_first())
+    }
+
+    /// Runs `docker` to its end.
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        self.client.run(&self.run, arguments)
+    }
+
+    /// `docker build` with BuildKit and the host's network, from the Dockerfile in `context`.
+    pub fn build(&self, context: &Path, arguments: &[&str]) -> Finished {
+        let client = self.with_engine(Program::new(CLIENT)).with_env("DOCKER_BUILDKIT", "1");
+        let build = ["build", "--network", "host", "--progress", "plain"];
+        client.run(context, &[&build[..], arguments, &["."]].concat())
+    }
+
+    /// What `docker inspect` says about an image or a container.
+    pub fn inspect(&self, name: &str) -> Value {
+        let text = self.run(&["inspect", name]).expect_code(0).stdout;
+        let mut entries: Vec<Value> = serde_json::from_str(&text).expect("docker prints JSON");
+        assert_eq!(entries.len(), 1, "{text}");
+        entries.remove(0)
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
+
+/// A new folder below `folder`, named like this process; those of processes that are gone are removed.
+fn data_folder(folder: &Path) -> PathBuf {
+    let daemons = folder.join("daemons");
+    fs::create_dir_all(&daemons).unwrap_or_else(|error| panic!("{}: {error}", daemons.display()));
+    for entry in fs::read_dir(&daemons).expect("the folder was just made").flatten() {
+        let name = entry.file_name();
+        let process = name.to_string_lossy().split('-').next().map(str::to_owned).unwrap_or_default();
+        if !Path::new("/proc").join(process).exists() {
+            // A guard may be doing the same.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    let prefix = format!("{}-", std::process::id());
+    tempfile::Builder::new().prefix(&prefix).tempdir_in(&daemons).expect("a folder can be made").keep()
+}
+
+/// This process's `PATH` behind Debian's folder.
+fn debian_first() -> String {
+    format!("/usr/bin:{}", std::env::var("PATH").unwrap_or_default())
+}
+
+/// Takes the lock file `path`, waiting for whoever holds it.
+fn locked(path: &Path) -> io::Result<File> {
+    let file = File::create(path)?;
+    file.lock()?;
+    Ok(file)
+}

@@ -1,0 +1,203 @@
+//! The base images that generated Dockerfiles name, made on this machine: no public registry has to be reachable.
+//!
+//! [`SLIM_IMAGE`] is a minimal Debian without CA certificates and package lists, [`RUST_IMAGE`] is the same with a
+//! linker and this machine's own Rust toolchain behind rustup, at the places and with the variables that the official
+//! images have. Like a company's base image, both know the certificate authorities that the machine's administrator
+//! added and apt's settings for checking dates. Both are saved in one archive, named by a digest of all that went
+//! into them.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use super::{Docker, locked};
+use crate::has_program;
+
+/// Debian without CA certificates, as `mmdebstrap` makes it.
+pub const SLIM_IMAGE: &str = "debian:bookworm-slim";
+
+/// [`SLIM_IMAGE`] with a linker and this machine's Rust toolchain: the release that this repository asks for. It has the
+/// name with the release's last number as well.
+pub const RUST_IMAGE: &str = concat!("rust:", env!("CARGO_PKG_RUST_VERSION"), "-slim-bookworm");
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What an administrator adds; `update-ca-certificates` reads it once ca-certificates is installed.
+const CERTIFICATES: &str = "/usr/local/share/ca-certificates";
+
+/// Everything but the mirror, the certificates and the archive's path.
+const DEBIAN: &[&str] = &[
+    "--quiet",
+    "--variant=minbase",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+];
+
+/// Settings of apt that a machine behind a mirror may need in its containers as well.
+const APT_SETTINGS: &[&str] = &["Acquire::Check-Date", "Acquire::Check-Valid-Until"];
+
+const RUST: &str = "\
+RUN apt-get update \\
+ && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev \\
+ && rm -rf /var/lib/apt/lists/*
+COPY . /
+";
+
+/// This machine's toolchain.
+struct Toolchain {
+    /// `rustc -vV`.
+    version: String,
+    release: String,
+    host: String,
+    sysroot: PathBuf,
+    rustup: PathBuf,
+}
+
+/// Puts both images into `docker`, from the archive below `folder` if it is there.
+pub(super) fn provide(docker: &Docker, folder: &Path) -> Result<(), String> {
+    if !has_program("mmdebstrap") {
+        return Err("mmdebstrap is not installed".to_owned());
+    }
+    let toolchain = Toolchain::find()?;
+    let apt = apt_settings();
+    let mut hasher = DefaultHasher::new();
+    (DEBIAN, &apt, RUST, PATH, &toolchain.version, certificates()).hash(&mut hasher);
+    let name = format!("images-{:016x}.tar", hasher.finish());
+    let images = folder.join("images");
+    fs::create_dir_all(&images).map_err(|error| format!("{}: {error}", images.display()))?;
+    let _alone =
+        locked(&folder.join("images.lock")).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let archive = images.join(name);
+    let text = archive.display().to_string();
+    if archive.exists() {
+        succeeded(docker.run(&["load", "--quiet", "--input", &text]))?;
+    } else {
+        // Each is a gigabyte, and none of them is of use any more.
+        let _ = fs::remove_dir_all(&images).and_then(|()| fs::create_dir(&images));
+        make(docker, &toolchain, &apt)?;
+        let partial = format!("{text}.partial");
+        succeeded(docker.run(&["save", "--output", &partial, SLIM_IMAGE, RUST_IMAGE]))?;
+        fs::rename(partial, archive).map_err(|error| format!("{text}: {error}"))?;
+    }
+    succeeded(docker.run(&["tag", RUST_IMAGE, &toolchain.image()])).map(drop)
+}
+
+fn make(docker: &Docker, toolchain: &Toolchain, apt: &[String]) -> Result<(), String> {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let rootfs = folder.path().join("debian.tar");
+    let rootfs = rootfs.to_str().expect("the name is made of ASCII");
+    let mut debian = Command::new("mmdebstrap");
+    debian.args(DEBIAN).args(apt.iter().map(|setting| format!("--aptopt={setting}")));
+    if Path::new(CERTIFICATES).is_dir() {
+        debian.arg(format!("--customize-hook=copy-in {CERTIFICATES} /usr/local/share"));
+    }
+    ran(debian.args(["bookworm", rootfs]))?;
+    let path = format!("ENV PATH={PATH}");
+    let import = ["import", "--change", &path, "--change", "CMD [\"bash\"]", rootfs, SLIM_IMAGE];
+    succeeded(docker.run(&import))?;
+
+    let context = folder.path().join("rust");
+    toolchain.stage(&context)?;
+    let release = &toolchain.release;
+    let dockerfile = format!(
+        "FROM {SLIM_IMAGE}\nENV RUSTUP_HOME=/usr/local/rustup CARGO_HOME=/usr/local/cargo \
+         PATH=/usr/local/cargo/bin:$PATH RUST_VERSION={release}\n{RUST}"
+    );
+    let file = folder.path().join("Dockerfile");
+    fs::write(&file, dockerfile).map_err(|error| format!("{}: {error}", file.display()))?;
+    let arguments = ["--file", file.to_str().expect("the name is made of ASCII"), "--tag", RUST_IMAGE];
+    succeeded(docker.build(&context, &arguments)).map(drop)
+}
+
+impl Toolchain {
+    fn find() -> Result<Self, String> {
+        let said = |program: &mut Command| {
+            ran(program).map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned())
+        };
+        let version = said(Command::new("rustc").arg("-vV"))?;
+        let field = |name: &str| {
+            let line = version.lines().find_map(|line| line.strip_prefix(name));
+            line.map(str::to_owned).ok_or_else(|| format!("rustc does not say its{name} {version}"))
+        };
+        let (release, host) = (field("release: ")?, field("host: ")?);
+        let minor = release.rsplit_once('.').map_or("", |(minor, _)| minor);
+        if minor != env!("CARGO_PKG_RUST_VERSION") {
+            return Err(format!(
+                "no image with Rust {}: this machine has {release}",
+                env!("CARGO_PKG_RUST_VERSION")
+            ));
+        }
+        let sysroot = PathBuf::from(said(Command::new("rustc").args(["--print", "sysroot"]))?);
+        // The link beside the toolchain's own programs would be another program.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let rustup =
+            std::env::split_paths(&path).map(|folder| folder.join("rustup")).find(|path| path.is_file());
+        let rustup = rustup.ok_or("rustup is not installed")?;
+        Ok(Self { version, release, host, sysroot, rustup })
+    }
+
+    /// The name with the whole release.
+    fn image(&self) -> String {
+        format!("rust:{}-slim-bookworm", self.release)
+    }
+
+    /// Lays `/usr/local` of the image out below `context`.
+    fn stage(&self, context: &Path) -> Result<(), String> {
+        let name = format!("{}-{}", self.release, self.host);
+        let [cargo, rustup] = ["cargo", "rustup"].map(|name| context.join("usr/local").join(name));
+        let toolchain = rustup.join("toolchains").join(&name);
+        for folder in [cargo.join("bin"), toolchain.join("bin")] {
+            fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        }
+        let copy = |from: &Path, to: &Path| {
+            ran(Command::new("cp").args(["--recursive", "--dereference", "--reflink=auto"]).arg(from).arg(to))
+        };
+        copy(&self.rustup, &cargo.join("bin"))?;
+        copy(&self.sysroot.join("lib"), &toolchain)?;
+        for program in ["cargo", "rustc", "rustdoc"] {
+            copy(&self.sysroot.join("bin").join(program), &toolchain.join("bin"))?;
+            let link = cargo.join("bin").join(program);
+            symlink("rustup", &link).map_err(|error| format!("{}: {error}", link.display()))?;
+        }
+        let settings = format!("version = \"12\"\ndefault_toolchain = \"{name}\"\nprofile = \"minimal\"\n");
+        let file = rustup.join("settings.toml");
+        fs::write(&file, settings).map_err(|error| format!("{}: {error}", file.display()))
+    }
+}
+
+/// `Acquire::Check-Date "false"` and the like, where the machine has said so.
+fn apt_settings() -> Vec<String> {
+    let dump = ran(Command::new("apt-config").args(["dump", "--no-empty"]));
+    let dump = dump.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+    let wanted = |line: &&str| APT_SETTINGS.iter().any(|name| line.starts_with(&format!("{name} ")));
+    dump.lines().filter(wanted).map(|line| line.trim_end_matches(';').to_owned()).collect()
+}
+
+/// The certificates that the administrator added, with their names.
+fn certificates() -> Vec<(PathBuf, Vec<u8>)> {
+    let Ok(entries) = fs::read_dir(CERTIFICATES) else { return Vec::new() };
+    let mut found: Vec<_> =
+        entries.flatten().map(|entry| (entry.path(), fs::read(entry.path()).unwrap_or_default())).collect();
+    found.sort();
+    found
+}
+
+fn ran(command: &mut Command) -> Result<Output, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("{name}: {error}"))?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    Err(format!("{name} failed: {}", last_line(&String::from_utf8_lossy(&output.stderr))))
+}
+
+fn succeeded(finished: crate::Finished) -> Result<crate::Finished, String> {
+    if finished.code == Some(0) { Ok(finished) } else { Err(format!("docker failed: {}", finished.stderr)) }
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default()
+}
