@@ -328,7 +328,7 @@ fn there_and_back(site: &Site) {
         }
     });
     assert!(Server::start(site).refusal().contains("side by side"));
-    assert!(site.says("ops-cli", &["--help"]).contains("Side by side."));
+    assert!(site.says("ops-cli", &["--help"]).contains("Side by side"));
 }
 
 /// The stage of the dependencies may run, since there is another manifest, but what it has is what it needs.
