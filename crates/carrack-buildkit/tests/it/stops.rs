@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use carrack_base::{BuildEvent, Cancel};
 use carrack_buildkit::{BuildArgument, BuildKitError};
 
-use crate::docker::Docker;
+use crate::dock::Dock;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,8 +40,8 @@ fn says(event: &BuildEvent, text: &str) -> bool {
 
 #[test]
 fn a_stop_ends_the_step_in_the_engine() {
-    let Some(docker) = Docker::start("a_stop_ends_the_step_in_the_engine") else { return };
-    for site in docker.clients("a_stop_ends_the_step_in_the_engine") {
+    let Some(dock) = Dock::start("a_stop_ends_the_step_in_the_engine") else { return };
+    for site in dock.clients("a_stop_ends_the_step_in_the_engine") {
         for signal in [2, 15] {
             let cancel = Cancel::default();
             let build = site.plain(&endless(901_177), "app");
@@ -62,8 +62,8 @@ fn a_stop_ends_the_step_in_the_engine() {
 
 #[test]
 fn one_failure_stops_the_other_builds() {
-    let Some(docker) = Docker::start("one_failure_stops_the_other_builds") else { return };
-    for site in docker.clients("one_failure_stops_the_other_builds") {
+    let Some(dock) = Dock::start("one_failure_stops_the_other_builds") else { return };
+    for site in dock.clients("one_failure_stops_the_other_builds") {
         // The broken one waits until the other one runs.
         let text = "FROM scratch AS base\nCOPY rootfs /\nFROM base AS endless\nRUN echo running && sleep 901178\n\
             FROM base AS broken\nRUN sleep 2; exit 3\n";
@@ -79,8 +79,8 @@ fn one_failure_stops_the_other_builds() {
 
 #[test]
 fn values_are_not_in_anybodys_command_line() {
-    let Some(docker) = Docker::start("values_are_not_in_anybodys_command_line") else { return };
-    for site in docker.clients("values_are_not_in_anybodys_command_line") {
+    let Some(dock) = Dock::start("values_are_not_in_anybodys_command_line") else { return };
+    for site in dock.clients("values_are_not_in_anybodys_command_line") {
         let cancel = Cancel::default();
         let mut build = site.plain(&endless(901_179), "app");
         build.arguments = [("TOKEN".to_owned(), BuildArgument::Value("hidden-value".to_owned()))].into();
@@ -97,9 +97,9 @@ fn values_are_not_in_anybodys_command_line() {
 
 #[test]
 fn an_engine_that_is_not_there() {
-    let Some(mut docker) = Docker::start("an_engine_that_is_not_there") else { return };
-    docker.stop();
-    for site in docker.clients("an_engine_that_is_not_there") {
+    let Some(mut dock) = Dock::start("an_engine_that_is_not_there") else { return };
+    dock.docker.stop();
+    for site in dock.clients("an_engine_that_is_not_there") {
         let (result, _) = site.build(&[site.plain(&endless(1), "app")], &Cancel::default(), |_| {});
         assert!(matches!(result, Err(BuildKitError::Unreachable { .. })), "{result:?}");
     }

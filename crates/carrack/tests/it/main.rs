@@ -5,7 +5,6 @@
 mod check;
 mod commands;
 mod compose;
-mod daemon;
 mod determinism;
 mod docker_build;
 mod doctor;

@@ -86,6 +86,9 @@ pub(crate) fn finish(command: &mut Command) -> Finished {
     }
 }
 
+/// `PATH` with the distribution's programs only; machines often have another Docker client in front.
+pub(crate) const SYSTEM: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Where Docker daemons keep their images, and base images stay from run to run.
 pub(crate) fn dockyard_folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("dockyard")
