@@ -1,24 +1,15 @@
 //! Builds that are stopped, from outside and by each other, and what others can see of them while they run.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use carrack_base::{BuildEvent, Cancel};
 use carrack_buildkit::{BuildArgument, BuildKitError};
+use carrack_testkit::command_lines;
 
 use crate::dock::Dock;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Command lines of this machine's processes that have `text`.
-fn command_lines(text: &str) -> Vec<String> {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    // Processes end while they are looked at.
-    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-    lines.filter(|line| line.contains(text)).collect()
-}
 
 #[track_caller]
 fn wait_until_gone(text: &str) {

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use carrack_testkit::{Docker, Program, Project, skipped};
+use carrack_testkit::{Docker, Program, Project, find_program, skipped};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -134,9 +134,7 @@ impl Report {
 
 /// Where PATH has the program.
 fn folder_of(program: &str) -> String {
-    let path = std::env::var_os("PATH").unwrap();
-    let folder = std::env::split_paths(&path).find(|folder| folder.join(program).is_file());
-    folder.unwrap().display().to_string()
+    find_program(program).unwrap().parent().unwrap().display().to_string()
 }
 
 /// A folder with a script called `name`.

@@ -16,6 +16,7 @@ mod init_docker;
 mod init_traps;
 mod interruption;
 mod outputs;
+mod parity;
 mod published;
 mod refusals;
 mod registry;
