@@ -60,7 +60,13 @@ fn every_command_works() {
         let said =
             [&output.stdout[..], &output.stderr[..]].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let said = said.concat();
-        assert!(output.status.success(), "{GUIDE}:{}: {}: {}\n{said}", step.line, step.command, output.status);
+        assert!(
+            output.status.success(),
+            "{GUIDE}:{}: {}: {}\n{said}",
+            step.line,
+            step.command,
+            output.status
+        );
         for line in &step.printed {
             assert!(said.contains(line.trim_end()), "{GUIDE}:{}: {line}\n{said}", step.line);
         }
