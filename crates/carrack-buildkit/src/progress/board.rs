@@ -280,23 +280,21 @@ impl Words {
             }
             Some((stage, instruction)) => {
                 let (verb, rest) = instruction.split_once(' ').unwrap_or((instruction, ""));
-                let options = rest.split(' ').take_while(|word| word.starts_with("--"));
-                let rest = rest.get(options.map(|word| word.len() + 1).sum()..).unwrap_or_default();
                 let kind = if verb == "FROM" { Kind::Base } else { Kind::Instruction };
                 let label = match verb {
                     "FROM" => "Pull".to_owned(),
                     verb => capitalised(verb),
                 };
-                Self { kind, label, text: format!("{stage} · {}", one_line(rest)) }
+                Self { kind, label, text: format!("{stage} · {}", without_options(rest)) }
             }
             None => Self { kind: Kind::Other, label: label_of(name), text: name.to_owned() },
         }
     }
 }
 
-/// Continued lines are joined with the blanks that they began with.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// What an instruction does, in one line. Continued lines are joined with the blanks that they began with.
+fn without_options(text: &str) -> String {
+    text.split_whitespace().skip_while(|word| word.starts_with("--")).collect::<Vec<_>>().join(" ")
 }
 
 /// BuildKit's own steps have no verbs that fit everywhere.

@@ -216,6 +216,13 @@ fn output_that_looks_like_progress_stays_output() {
 }
 
 #[test]
+fn options_of_an_instruction_are_not_told() {
+    let lines = "#7 [app 1/1] RUN --mount=type=cache,target=/a     --mount=type=secret,id=b     set -eu;     make --all\n\
+        #7 DONE 1.5s";
+    check(lines, &["0 ran: app 1/1 · set -eu; make --all"]);
+}
+
+#[test]
 fn warnings_come_once() {
     let line = r#"{"warnings":[{"vertex":"sha256:5d","level":1,"short":"RnJvbUFzQ2FzaW5nOiBsaW5lIDM=","url":"https://docs.docker.com/go/dockerfile/rule/from-as-casing/"}]}"#;
     check(&[line, line].join("\n"), &["warning: FromAsCasing: line 3"]);

@@ -41,8 +41,8 @@ impl Live {
             BuildEvent::StepProgress { step, done, total, current } => self.with(*step, |running| {
                 if *total == 0 {
                     running.held.get_or_insert_default();
-                    running.bar.set_style(self.style(false));
                 } else {
+                    running.bar.set_style(self.style(true));
                     running.bar.set_length(*total);
                     running.bar.set_position(*done);
                 }
@@ -99,7 +99,7 @@ impl Live {
 
     fn start(&self, step: StepId, name: &str) {
         let bar = self.lines.add(ProgressBar::no_length());
-        bar.set_style(self.style(true));
+        bar.set_style(self.style(false));
         bar.set_prefix(self.terminal.paint(self.terminal.green(), &format!("{name:>11}")));
         bar.enable_steady_tick(Duration::from_millis(250));
         let mut running = self.running.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -136,7 +136,7 @@ fn last_line(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     let line = text.split(['\n', '\r']).rev().find(|line| !line.trim().is_empty())?;
     let mut plain = String::new();
-    let mut characters = line.trim().chars();
+    let mut characters = line.chars();
     while let Some(character) = characters.next() {
         match character {
             // The rest of a colour: parameters up to a letter.

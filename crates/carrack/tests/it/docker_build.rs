@@ -183,7 +183,7 @@ fn no_engine_answers() {
     finish(&mut command)
         .expect_code(4)
         .expect_stderr("error: the engine does not answer docker ")
-        .expect_stderr("unix:///nonexistent/docker.sock")
+        .expect_stderr("/nonexistent/docker.sock")
         .expect_stderr("hint: start Docker");
 }
 

@@ -11,6 +11,7 @@ mod doctor;
 mod engines;
 mod foreign;
 mod freshness;
+mod guide;
 mod init;
 mod init_docker;
 mod init_traps;
