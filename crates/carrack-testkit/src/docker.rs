@@ -71,16 +71,23 @@ impl Docker {
         Self::try_start(folder, options).map_err(|why| skipped(test, &why)).ok()
     }
 
+    /// A daemon of the caller's own with [`RUST_IMAGE`] and [`SLIM_IMAGE`] in it, for those who empty its cache.
+    pub fn with_base_images(test: &str, folder: &Path) -> Option<Self> {
+        Self::try_start_with_images(folder).map_err(|why| skipped(test, &why)).ok()
+    }
+
     /// The daemon that all tests of this process share, with [`RUST_IMAGE`] and [`SLIM_IMAGE`] in it, or a word about why
     /// there is none. The images are made once and kept below `folder`.
     pub fn dockyard(test: &str, folder: &Path) -> Option<&'static Self> {
         static SHARED: OnceLock<Result<Docker, String>> = OnceLock::new();
-        let shared = SHARED.get_or_init(|| {
-            let docker = Self::try_start(folder, &[])?;
-            base_images::provide(&docker, folder)?;
-            Ok(docker)
-        });
+        let shared = SHARED.get_or_init(|| Self::try_start_with_images(folder));
         shared.as_ref().map_err(|why| skipped(test, why)).ok()
+    }
+
+    fn try_start_with_images(folder: &Path) -> Result<Self, String> {
+        let docker = Self::try_start(folder, &[])?;
+        base_images::provide(&docker, folder)?;
+        Ok(docker)
     }
 
     fn try_start(folder: &Path, options: &[&str]) -> Result<Self, String> {

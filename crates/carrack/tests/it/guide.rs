@@ -31,7 +31,7 @@ fn every_command_works() {
     if let Some(missing) = needed.into_iter().find(|program| !has_program(program)) {
         return skipped(TEST, &format!("{missing} is not installed"));
     }
-    let Some(docker) = Docker::dockyard(TEST, &dockyard_folder()) else { return };
+    let Some(docker) = Docker::with_base_images(TEST, &dockyard_folder()) else { return };
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = new_folder();
     let workspace = folder.path().join("rustcare");
