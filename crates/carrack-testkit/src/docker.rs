@@ -11,8 +11,10 @@ mod steps;
 pub use base_images::{RUST_IMAGE, SLIM_IMAGE};
 pub use steps::Steps;
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -61,22 +63,34 @@ pub struct Docker {
 impl Docker {
     /// Starts a daemon with nothing in it that keeps its images below `folder`, or says why there is none.
     pub fn start(test: &str, folder: &Path) -> Option<Self> {
-        Self::try_start(folder).map_err(|why| skipped(test, &why)).ok()
+        Self::start_with(test, folder, &[])
+    }
+
+    /// [`Self::start`] with further options for the daemon.
+    pub fn start_with(test: &str, folder: &Path, options: &[&str]) -> Option<Self> {
+        Self::try_start(folder, options).map_err(|why| skipped(test, &why)).ok()
+    }
+
+    /// A daemon of the caller's own with [`RUST_IMAGE`] and [`SLIM_IMAGE`] in it, for those who empty its cache.
+    pub fn with_base_images(test: &str, folder: &Path) -> Option<Self> {
+        Self::try_start_with_images(folder).map_err(|why| skipped(test, &why)).ok()
     }
 
     /// The daemon that all tests of this process share, with [`RUST_IMAGE`] and [`SLIM_IMAGE`] in it, or a word about why
     /// there is none. The images are made once and kept below `folder`.
     pub fn dockyard(test: &str, folder: &Path) -> Option<&'static Self> {
         static SHARED: OnceLock<Result<Docker, String>> = OnceLock::new();
-        let shared = SHARED.get_or_init(|| {
-            let docker = Self::try_start(folder)?;
-            base_images::provide(&docker, folder)?;
-            Ok(docker)
-        });
+        let shared = SHARED.get_or_init(|| Self::try_start_with_images(folder));
         shared.as_ref().map_err(|why| skipped(test, why)).ok()
     }
 
-    fn try_start(folder: &Path) -> Result<Self, String> {
+    fn try_start_with_images(folder: &Path) -> Result<Self, String> {
+        let docker = Self::try_start(folder, &[])?;
+        base_images::provide(&docker, folder)?;
+        Ok(docker)
+    }
+
+    fn try_start(folder: &Path, options: &[&str]) -> Result<Self, String> {
         if !rustix::process::geteuid().is_root() {
             return Err("a Docker daemon needs root".to_owned());
         }
@@ -84,8 +98,10 @@ impl Docker {
             return Err("docker.io is not installed".to_owned());
         }
         let data = data_folder(folder);
+        // Every user may come as far as the socket, which then lets them in or not.
         let run = tempfile::Builder::new()
             .prefix("docker-")
+            .permissions(Permissions::from_mode(0o755))
             .tempdir()
             .expect("a temporary folder can be made")
             .keep();
@@ -95,10 +111,10 @@ impl Docker {
         let mut guard = Command::new("sh");
         guard.args(["-c", GUARD, "guard"]).arg(&run).arg(&data).arg(&host).arg(DAEMON);
         guard.arg("--data-root").arg(&data).args(["--exec-root", &path("exec"), "--pidfile", &path("pid")]);
-        guard.args(["-H", &host, "--bridge", "none", "--iptables=false", "--ip6tables=false"]);
+        guard.args(["-H", &host, "--bridge", "none", "--iptables=false", "--ip6tables=false"]).args(options);
         // Nobody who reads the test's output may have to wait for the guard.
         guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).env("PATH", debian_first());
-        std::os::unix::process::CommandExt::process_group(&mut guard, 0);
+        guard.process_group(0);
         let guard = guard.spawn().map_err(|error| format!("no shell: {error}"))?;
         let client = Program::new(CLIENT);
         let mut docker = Self { guard, run, host, client };
@@ -140,6 +156,12 @@ impl Docker {
         client.run(context, &[&build[..], arguments, &["."]].concat())
     }
 
+    /// Ends the daemon: nobody answers at [`Self::host`] any more.
+    pub fn stop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+
     /// What `docker inspect` says about an image or a container.
     pub fn inspect(&self, name: &str) -> Value {
         let text = self.run(&["inspect", name]).expect_code(0).stdout;
@@ -151,8 +173,7 @@ impl Docker {
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        drop(self.guard.stdin.take());
-        let _ = self.guard.wait();
+        self.stop();
     }
 }
 

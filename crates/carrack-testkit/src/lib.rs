@@ -10,7 +10,7 @@ mod published;
 
 pub use docker::{Docker, RUST_IMAGE, SLIM_IMAGE, Steps};
 pub use http::{Answer, ask, ask_until_it_answers, free_port};
-pub use program::{Finished, Program};
+pub use program::{Finished, Program, command_lines, find_program, has_program};
 pub use project::Project;
 pub use published::published;
 
@@ -18,10 +18,4 @@ pub use published::published;
 #[expect(clippy::print_stderr, reason = "a skipped test has to be seen")]
 pub fn skipped(what: &str, why: &str) {
     eprintln!("skipped: {what}: {why}");
-}
-
-/// Whether a program is on this machine.
-pub fn has_program(name: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
 }

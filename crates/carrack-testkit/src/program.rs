@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -100,4 +101,24 @@ impl Finished {
         assert!(self.stderr.contains(text), "expected {text:?} in:\n{}", self.stderr);
         self
     }
+}
+
+/// The first program of this name in `PATH`.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Whether a program is on this machine.
+pub fn has_program(name: &str) -> bool {
+    find_program(name).is_some()
+}
+
+/// The command lines of this machine's processes that have `text` in them.
+pub fn command_lines(text: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").expect("processes can be listed").flatten();
+    // Processes end while they are looked at.
+    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(text)).collect()
 }

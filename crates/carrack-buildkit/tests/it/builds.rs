@@ -6,20 +6,20 @@ use std::fs;
 use carrack_base::StepOutcome;
 use carrack_buildkit::{BuildArgument, BuildKitError, Client, Dockerfile, Output, To};
 
-use crate::docker::{Docker, Site};
+use crate::dock::{Dock, Site};
 
 const SERVICES: &str = "FROM scratch AS base\nCOPY rootfs /\nFROM base AS compiled\nARG WHO=nobody\n\
     RUN echo compiled for $WHO\nFROM compiled AS server\nRUN echo server\nFROM compiled AS worker\nRUN echo worker\n\
     FROM compiled AS broken\nRUN echo before && \\\n    exit 7\n";
 
 fn for_each_client(test: &str, check: impl Fn(&Site<'_>)) {
-    let Some(docker) = Docker::start(test) else { return };
-    for site in docker.clients(test) {
+    let Some(dock) = Dock::start(test) else { return };
+    for site in dock.clients(test) {
         check(&site);
         // What one client had built must not be there for the next.
-        let images = docker.run(&["image", "ls", "--quiet", "--all"]).stdout;
-        images.split_whitespace().for_each(|image| drop(docker.run(&["image", "rm", "--force", image])));
-        docker.run(&["builder", "prune", "--force", "--all"]).expect_code(0);
+        let images = dock.docker.run(&["image", "ls", "--quiet", "--all"]).stdout;
+        images.split_whitespace().for_each(|image| drop(dock.docker.run(&["image", "rm", "--force", image])));
+        dock.docker.run(&["builder", "prune", "--force", "--all"]).expect_code(0);
     }
 }
 
@@ -46,7 +46,8 @@ fn services_of_one_dockerfile_share_their_steps() {
         for (image, name) in images.iter().zip(["server", "worker"]) {
             assert_eq!((image.name.as_str(), image.unchanged), (name, false));
             let format = "{{.Id}} {{.Config.Labels.owner}}";
-            let inspected = site.docker.run(&["image", "inspect", "--format", format, name]).expect_code(0);
+            let inspected =
+                site.dock.docker.run(&["image", "inspect", "--format", format, name]).expect_code(0);
             assert_eq!(inspected.stdout.trim(), format!("{} clinic", image.config));
         }
 
@@ -107,7 +108,7 @@ fn dockerfiles_that_make_no_sense() {
 #[test]
 fn what_is_left_out_of_the_context_and_what_is_passed() {
     for_each_client("what_is_left_out_of_the_context_and_what_is_passed", |site| {
-        let context = site.docker.context();
+        let context = site.dock.context();
         fs::write(context.join("secret"), "lent").unwrap();
         for name in ["kept", "left"] {
             fs::write(context.join("rootfs").join(name), name).unwrap();
@@ -131,8 +132,8 @@ fn what_is_left_out_of_the_context_and_what_is_passed() {
 #[test]
 fn files_instead_of_images() {
     for_each_client("files_instead_of_images", |site| {
-        let folder = site.docker.folder.path().join("out");
-        let archive = site.docker.folder.path().join("archive.tar");
+        let folder = site.dock.folder.path().join("out");
+        let archive = site.dock.folder.path().join("archive.tar");
         let build = |name: &str, output: Output| {
             let mut build = site.plain(SERVICES, name);
             build.outputs = vec![output];
@@ -147,10 +148,13 @@ fn files_instead_of_images() {
         assert!(archive.is_file());
 
         let (images, _) = site.built(&[build("server", Output::DockerArchive(To::File(archive.clone())))]);
-        site.docker.run(&["image", "rm", "--force", "server:latest"]);
-        site.docker.run(&["load", "--input", archive.to_str().unwrap()]).expect_code(0);
-        let id =
-            site.docker.run(&["image", "inspect", "--format", "{{.Id}}", "server:latest"]).expect_code(0);
+        site.dock.docker.run(&["image", "rm", "--force", "server:latest"]);
+        site.dock.docker.run(&["load", "--input", archive.to_str().unwrap()]).expect_code(0);
+        let id = site
+            .dock
+            .docker
+            .run(&["image", "inspect", "--format", "{{.Id}}", "server:latest"])
+            .expect_code(0);
         assert_eq!(id.stdout.trim(), images[0].config.to_string());
         fs::remove_dir_all(&folder).unwrap();
     });
@@ -158,10 +162,10 @@ fn files_instead_of_images() {
 
 #[test]
 fn what_a_client_cannot_do_is_told_before_anything_starts() {
-    let Some(docker) = Docker::start("what_a_client_cannot_do_is_told_before_anything_starts") else {
+    let Some(dock) = Dock::start("what_a_client_cannot_do_is_told_before_anything_starts") else {
         return;
     };
-    let sites = docker.clients("what_a_client_cannot_do_is_told_before_anything_starts");
+    let sites = dock.clients("what_a_client_cannot_do_is_told_before_anything_starts");
     let Some(site) = sites.iter().find(|site| matches!(site.client, Client::Classic { .. })) else { return };
     let refused = |change: &dyn Fn(&mut carrack_buildkit::DockerBuild)| {
         let mut build = site.plain(SERVICES, "server");

@@ -4,5 +4,5 @@
 
 mod builds;
 mod clients;
-mod docker;
+mod dock;
 mod stops;

@@ -1,24 +1,15 @@
 //! Builds that are stopped, from outside and by each other, and what others can see of them while they run.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use carrack_base::{BuildEvent, Cancel};
 use carrack_buildkit::{BuildArgument, BuildKitError};
+use carrack_testkit::command_lines;
 
-use crate::docker::Docker;
+use crate::dock::Dock;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Command lines of this machine's processes that have `text`.
-fn command_lines(text: &str) -> Vec<String> {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    // Processes end while they are looked at.
-    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-    lines.filter(|line| line.contains(text)).collect()
-}
 
 #[track_caller]
 fn wait_until_gone(text: &str) {
@@ -40,8 +31,8 @@ fn says(event: &BuildEvent, text: &str) -> bool {
 
 #[test]
 fn a_stop_ends_the_step_in_the_engine() {
-    let Some(docker) = Docker::start("a_stop_ends_the_step_in_the_engine") else { return };
-    for site in docker.clients("a_stop_ends_the_step_in_the_engine") {
+    let Some(dock) = Dock::start("a_stop_ends_the_step_in_the_engine") else { return };
+    for site in dock.clients("a_stop_ends_the_step_in_the_engine") {
         for signal in [2, 15] {
             let cancel = Cancel::default();
             let build = site.plain(&endless(901_177), "app");
@@ -62,8 +53,8 @@ fn a_stop_ends_the_step_in_the_engine() {
 
 #[test]
 fn one_failure_stops_the_other_builds() {
-    let Some(docker) = Docker::start("one_failure_stops_the_other_builds") else { return };
-    for site in docker.clients("one_failure_stops_the_other_builds") {
+    let Some(dock) = Dock::start("one_failure_stops_the_other_builds") else { return };
+    for site in dock.clients("one_failure_stops_the_other_builds") {
         // The broken one waits until the other one runs.
         let text = "FROM scratch AS base\nCOPY rootfs /\nFROM base AS endless\nRUN echo running && sleep 901178\n\
             FROM base AS broken\nRUN sleep 2; exit 3\n";
@@ -79,8 +70,8 @@ fn one_failure_stops_the_other_builds() {
 
 #[test]
 fn values_are_not_in_anybodys_command_line() {
-    let Some(docker) = Docker::start("values_are_not_in_anybodys_command_line") else { return };
-    for site in docker.clients("values_are_not_in_anybodys_command_line") {
+    let Some(dock) = Dock::start("values_are_not_in_anybodys_command_line") else { return };
+    for site in dock.clients("values_are_not_in_anybodys_command_line") {
         let cancel = Cancel::default();
         let mut build = site.plain(&endless(901_179), "app");
         build.arguments = [("TOKEN".to_owned(), BuildArgument::Value("hidden-value".to_owned()))].into();
@@ -97,9 +88,9 @@ fn values_are_not_in_anybodys_command_line() {
 
 #[test]
 fn an_engine_that_is_not_there() {
-    let Some(mut docker) = Docker::start("an_engine_that_is_not_there") else { return };
-    docker.stop();
-    for site in docker.clients("an_engine_that_is_not_there") {
+    let Some(mut dock) = Dock::start("an_engine_that_is_not_there") else { return };
+    dock.docker.stop();
+    for site in dock.clients("an_engine_that_is_not_there") {
         let (result, _) = site.build(&[site.plain(&endless(1), "app")], &Cancel::default(), |_| {});
         assert!(matches!(result, Err(BuildKitError::Unreachable { .. })), "{result:?}");
     }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use super::{Docker, locked};
-use crate::has_program;
+use crate::{find_program, has_program};
 
 /// Debian without CA certificates, as `mmdebstrap` makes it.
 pub const SLIM_IMAGE: &str = "debian:bookworm-slim";
@@ -132,10 +132,7 @@ impl Toolchain {
         }
         let sysroot = PathBuf::from(said(Command::new("rustc").args(["--print", "sysroot"]))?);
         // The link beside the toolchain's own programs would be another program.
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let rustup =
-            std::env::split_paths(&path).map(|folder| folder.join("rustup")).find(|path| path.is_file());
-        let rustup = rustup.ok_or("rustup is not installed")?;
+        let rustup = find_program("rustup").ok_or("rustup is not installed")?;
         Ok(Self { version, release, host, sysroot, rustup })
     }
 

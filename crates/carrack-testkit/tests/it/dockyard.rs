@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use carrack_testkit::{Docker, Program, Project, RUST_IMAGE, SLIM_IMAGE, Steps, has_program, skipped};
+use carrack_testkit::{
+    Docker, Program, Project, RUST_IMAGE, SLIM_IMAGE, Steps, command_lines, has_program, skipped,
+};
 
 /// Where the daemons and the archive of the base images lie.
 fn folder() -> PathBuf {
@@ -115,16 +117,7 @@ fn a_daemon_ends_with_a_test_that_is_killed() {
     };
     let run = socket.parent().unwrap();
     assert!(socket.exists());
-    let daemons = || {
-        let processes = fs::read_dir("/proc").unwrap().flatten();
-        let run = run.to_str().unwrap();
-        processes
-            .filter(|process| {
-                let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
-                String::from_utf8_lossy(&line).contains(run)
-            })
-            .count()
-    };
+    let daemons = || command_lines(run.to_str().unwrap()).len();
     assert!(daemons() > 1, "a guard, a daemon and its containerd");
     child.kill().unwrap();
     child.wait().unwrap();

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use carrack_testkit::{Docker, Finished, Project, skipped};
+use carrack_testkit::{Docker, Finished, Project, command_lines, skipped};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -26,13 +26,13 @@ fn engine(test: &str) -> Option<Docker> {
 }
 
 /// The program on `stage` with a daemon.
-fn command(docker: &Docker, stage: &Stage, arguments: &[&str]) -> Command {
+pub(crate) fn command(docker: &Docker, stage: &Stage, arguments: &[&str]) -> Command {
     let mut command = stage.command(arguments);
     command.env("DOCKER_HOST", docker.host());
     command
 }
 
-fn carrack(docker: &Docker, stage: &Stage, arguments: &[&str]) -> Finished {
+pub(crate) fn carrack(docker: &Docker, stage: &Stage, arguments: &[&str]) -> Finished {
     finish(&mut command(docker, stage, arguments))
 }
 
@@ -159,24 +159,17 @@ fn a_signal_stops_the_build_in_the_engine() {
             line.clear();
             assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended by itself");
         }
-        assert!(is_running("sleep 901181"), "the search finds what runs");
+        assert!(!command_lines("sleep 901181").is_empty(), "the search finds what runs");
         kill_process(Pid::from_child(&child), signal).unwrap();
         let mut rest = String::new();
         stderr.read_to_string(&mut rest).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(code), "{rest}");
         let start = Instant::now();
-        while is_running("sleep 901181") {
+        while !command_lines("sleep 901181").is_empty() {
             assert!(start.elapsed() < PATIENCE, "the step goes on");
             thread::sleep(Duration::from_millis(20));
         }
     }
-}
-
-fn is_running(text: &str) -> bool {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    // Processes end while they are looked at.
-    let mut lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    lines.any(|line| String::from_utf8_lossy(&line).replace('\0', " ").contains(text))
 }
 
 #[test]

@@ -7,13 +7,12 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use carrack_testkit::{Program, Project, skipped};
+use carrack_testkit::{Docker, Program, Project, find_program, skipped};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::daemon::{Daemon, SYSTEM};
 use crate::scene::{new_folder, rustup_home};
-use crate::stage::{is_root, path_of};
+use crate::stage::{SYSTEM, dockyard_folder, is_root, path_of};
 
 /// How often programs of this machine are asked again that did not answer in time.
 const PATIENCE: usize = 20;
@@ -135,9 +134,7 @@ impl Report {
 
 /// Where PATH has the program.
 fn folder_of(program: &str) -> String {
-    let path = std::env::var_os("PATH").unwrap();
-    let folder = std::env::split_paths(&path).find(|folder| folder.join(program).is_file());
-    folder.unwrap().display().to_string()
+    find_program(program).unwrap().parent().unwrap().display().to_string()
 }
 
 /// A folder with a script called `name`.
@@ -335,14 +332,15 @@ fn forbidden_namespaces() {
 
 #[test]
 fn a_real_daemon_of_20_10() {
-    let Some(daemon) = Daemon::start("a_real_daemon_of_20_10", &[]) else { return };
-    let patient = || Patient::new().with_program("/usr/bin/docker").with("DOCKER_HOST", &daemon.host);
-    let here = daemon.folder.path();
+    let Some(engine) = Docker::start("a_real_daemon_of_20_10", &dockyard_folder()) else { return };
+    let patient = || Patient::new().with_program("/usr/bin/docker").with("DOCKER_HOST", engine.host());
+    let folder = new_folder();
+    let here = folder.path();
     let report = |patient: Patient| patient.report(here, &["--engine", "docker"]);
 
     let off = report(patient());
     off.expect("docker-client", "ok", "/bin/docker 20.10.");
-    off.expect("docker-daemon", "ok", &daemon.host);
+    off.expect("docker-daemon", "ok", engine.host());
     off.expect("docker-api", "ok", "API 1.41");
     off.expect("storage-driver", "ok", "overlay2");
     assert_eq!(
@@ -357,12 +355,11 @@ fn a_real_daemon_of_20_10() {
     fs::write(here.join("Dockerfile"), "FROM scratch\nRUN --mount=type=cache,target=/x true\n").unwrap();
     let docker = |buildkit: &str| {
         let client =
-            Program::new("/usr/bin/docker").in_clean_environment().with_env("DOCKER_HOST", &daemon.host);
+            Program::new("/usr/bin/docker").in_clean_environment().with_env("DOCKER_HOST", engine.host());
         let client =
             client.with_env("HOME", here).with_env("PATH", SYSTEM).with_env("DOCKER_BUILDKIT", buildkit);
         client.run(here, &["build", "--network", "host", "-f", "Dockerfile", "home"])
     };
-    fs::create_dir_all(here.join("home")).unwrap();
     docker("").expect_code(1).expect_stderr("the --mount option requires BuildKit");
     assert!(!docker("1").stderr.contains("requires BuildKit"));
 
@@ -393,7 +390,8 @@ fn a_real_daemon_of_20_10() {
         skipped("doctor and compose 1", "docker-compose is not installed");
     }
 
-    fs::set_permissions(here.join("docker.sock"), fs::Permissions::from_mode(0o600)).unwrap();
+    let socket = engine.host().strip_prefix("unix://").unwrap();
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).unwrap();
     let mut ordinary = patient();
     ordinary.user = Some(USER);
     report(ordinary).expect("docker-daemon", "broken", "is closed to this user");
@@ -405,9 +403,10 @@ fn a_daemon_may_ask_for_buildkit_and_for_vfs() {
     let settings = new_folder();
     let path = settings.path().join("daemon.json");
     fs::write(&path, r#"{"features": {"buildkit": true}, "storage-driver": "vfs"}"#).unwrap();
-    let Some(daemon) = Daemon::start(test, &["--config-file", path.to_str().unwrap()]) else { return };
-    let patient = Patient::new().with_program("/usr/bin/docker").with("DOCKER_HOST", &daemon.host);
-    let report = patient.report(daemon.folder.path(), &["--engine", "docker"]);
+    let options = ["--config-file", path.to_str().unwrap()];
+    let Some(engine) = Docker::start_with(test, &dockyard_folder(), &options) else { return };
+    let patient = Patient::new().with_program("/usr/bin/docker").with("DOCKER_HOST", engine.host());
+    let report = patient.report(settings.path(), &["--engine", "docker"]);
     report.expect("buildkit", "ok", "as the daemon asks");
     report.expect("storage-driver", "warning", "vfs copies everything");
 }

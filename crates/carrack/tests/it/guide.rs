@@ -31,7 +31,7 @@ fn every_command_works() {
     if let Some(missing) = needed.into_iter().find(|program| !has_program(program)) {
         return skipped(TEST, &format!("{missing} is not installed"));
     }
-    let Some(docker) = Docker::dockyard(TEST, &dockyard_folder()) else { return };
+    let Some(docker) = Docker::with_base_images(TEST, &dockyard_folder()) else { return };
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = new_folder();
     let workspace = folder.path().join("rustcare");
@@ -60,7 +60,13 @@ fn every_command_works() {
         let said =
             [&output.stdout[..], &output.stderr[..]].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let said = said.concat();
-        assert!(output.status.success(), "{GUIDE}:{}: {}: {}\n{said}", step.line, step.command, output.status);
+        assert!(
+            output.status.success(),
+            "{GUIDE}:{}: {}: {}\n{said}",
+            step.line,
+            step.command,
+            output.status
+        );
         for line in &step.printed {
             assert!(said.contains(line.trim_end()), "{GUIDE}:{}: {line}\n{said}", step.line);
         }

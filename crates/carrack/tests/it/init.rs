@@ -325,6 +325,29 @@ fn reduced_manifests_say_the_same_about_dependencies() {
     assert!(seen > 100, "{seen} manifests");
 }
 
+/// The Dockerfile takes the names of stubs from cargo's messages, whose ids have been written in three ways.
+#[test]
+fn stubs_are_known_by_every_cargos_ids() {
+    let stage = Stage::app();
+    let dockerfile = stage.run(&["init", "--stdout", "--only", "dockerfile"]).expect_code(0).stdout;
+    let (_, program) = dockerfile.split_once("    sed -n '").unwrap();
+    let (program, _) = program.split_once("' /tmp/units").unwrap();
+    let said =
+        |id: &str| format!("{{\"reason\":\"compiler-artifact\",\"package_id\":\"{id}\",\"target\":{{}}}}\n");
+    let units = [
+        said("path+file:///src/server#rustcare-server@0.0.0"),
+        said("path+file:///src/crates/rustcare_core#0.0.0"),
+        said("old-form 0.0.0 (path+file:///src/old-form)"),
+        said("registry+https://github.com/rust-lang/crates.io-index#serde@1.0.0"),
+        said("libc 0.2.0 (registry+https://github.com/rust-lang/crates.io-index)"),
+    ];
+    stage.project.write("units", &units.concat());
+    let names =
+        Command::new("sed").args(["-n", &program.replace("\\\n", "")]).arg(stage.file("units")).output();
+    let names = String::from_utf8(names.unwrap().stdout).unwrap();
+    assert_eq!(names, "rustcare-server\nrustcare_core\nold-form\n");
+}
+
 /// What a manifest says about dependencies, in one spelling.
 fn about_dependencies(manifest: &DocumentMut) -> BTreeMap<String, String> {
     const TABLES: [&str; 6] = ["features", "profile", "patch", "replace", "cargo-features", "target"];

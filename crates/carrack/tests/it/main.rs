@@ -5,7 +5,6 @@
 mod check;
 mod commands;
 mod compose;
-mod daemon;
 mod determinism;
 mod docker_build;
 mod doctor;
@@ -18,6 +17,7 @@ mod init_docker;
 mod init_traps;
 mod interruption;
 mod outputs;
+mod parity;
 mod published;
 mod refusals;
 mod registry;

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use carrack_testkit::{Docker, Finished, Program, Project, Steps, has_program, skipped};
 
+use crate::stage::dockyard_folder;
+
 /// The steps of the generated Dockerfile, by the beginning of their names.
 pub(crate) const DEPENDENCIES: &str = "[dependencies 2/2] RUN";
 pub(crate) const APPLICATION: &str = "[application ";
@@ -30,7 +32,7 @@ impl Site {
                 return None;
             }
         }
-        let docker = Docker::dockyard(test, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("dockyard"))?;
+        let docker = Docker::dockyard(test, &dockyard_folder())?;
         let site = Self { docker, project: project()?, folder: folder.to_owned(), around: Project::new() };
         site.init();
         Some(site)

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use carrack_testkit::{Finished, Program, Project};
+use carrack_testkit::{Finished, Program, Project, find_program};
 use tempfile::TempDir;
 
 /// Where a test plays.
@@ -86,6 +86,9 @@ pub(crate) fn finish(command: &mut Command) -> Finished {
     }
 }
 
+/// `PATH` with the distribution's programs only; machines often have another Docker client in front.
+pub(crate) const SYSTEM: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Where Docker daemons keep their images, and base images stay from run to run.
 pub(crate) fn dockyard_folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("dockyard")
@@ -98,11 +101,8 @@ pub(crate) fn is_root() -> bool {
 /// `PATH` with nothing but links to these programs.
 pub(crate) fn path_of(folder: &Path, programs: &[&str]) -> OsString {
     fs::create_dir_all(folder).unwrap();
-    let path = std::env::var_os("PATH").unwrap();
     for name in programs {
-        let program =
-            std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
-        std::os::unix::fs::symlink(program.unwrap(), folder.join(name)).unwrap();
+        std::os::unix::fs::symlink(find_program(name).unwrap(), folder.join(name)).unwrap();
     }
     folder.as_os_str().to_owned()
 }

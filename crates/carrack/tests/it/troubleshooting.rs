@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use carrack_testkit::{Program, has_program, skipped};
+use carrack_testkit::{Docker, Program, has_program, skipped};
 
-use crate::daemon::{Daemon, SYSTEM};
 use crate::scene::new_folder;
+use crate::stage::{SYSTEM, dockyard_folder};
 
 const PAGE: &str = include_str!("../../../../docs/troubleshooting.md");
 
@@ -33,12 +33,12 @@ fn what_the_commands_do_with_cache_mounts() {
     if !has_program("busybox") {
         return skipped(TEST, "busybox-static is not installed");
     }
-    let Some(daemon) = Daemon::start(TEST, &[]) else { return };
+    let Some(engine) = Docker::start(TEST, &dockyard_folder()) else { return };
     let folder = new_folder();
     marking_context(folder.path());
     let docker = |buildkit: &str, arguments: &[&str]| {
         let client = Program::new("/usr/bin/docker").in_clean_environment();
-        let client = client.with_env("DOCKER_HOST", &daemon.host).with_env("PATH", SYSTEM);
+        let client = client.with_env("DOCKER_HOST", engine.host()).with_env("PATH", SYSTEM);
         let client = client.with_env("HOME", folder.path()).with_env("DOCKER_BUILDKIT", buildkit);
         client.run(folder.path(), arguments)
     };
@@ -61,7 +61,7 @@ fn what_the_commands_do_with_cache_mounts() {
     assert_quoted(off.stderr.lines().last().unwrap());
     let other = Path::new("/usr/local/bin/docker");
     if other.exists() {
-        let client = Program::new(other).in_clean_environment().with_env("DOCKER_HOST", &daemon.host);
+        let client = Program::new(other).in_clean_environment().with_env("DOCKER_HOST", engine.host());
         let client = client.with_env("HOME", folder.path()).with_env("DOCKER_BUILDKIT", "1");
         let refused = client.run(folder.path(), &["build", "context"]);
         if refused.stderr.contains("buildx") {

@@ -1,82 +1,34 @@
-//! A Docker daemon of the test's own, a context that needs no registry, and the clients.
+//! A Docker daemon, a context that needs no registry, and the clients of the daemon.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use carrack_base::{BuildEvent, Cancel, StepOutcome};
 use carrack_buildkit::{
     BuildKit, BuildKitError, Client, Context, DockerBuild, Dockerfile, Output, Programs, Wanted,
 };
 use carrack_graph::{Backend, BuiltImage};
-use carrack_testkit::{Finished, Program, skipped};
-use rustix::process::{Pid, Signal, kill_process};
+use carrack_testkit::{Docker, skipped};
 use tempfile::TempDir;
 
-/// A daemon answers at once or after many seconds on a busy machine; a minute is never.
-const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// A daemon that ends with the test.
-pub(crate) struct Docker {
-    daemon: Child,
-    client: Program,
-    host: String,
+/// A daemon, the clients that drive it, and the folder that they work in.
+pub(crate) struct Dock {
+    pub(crate) docker: Docker,
     pub(crate) folder: TempDir,
 }
 
-impl Docker {
+impl Dock {
     /// Starts a daemon, or says why there is none.
     pub(crate) fn start(test: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        if !rustix::process::geteuid().is_root() {
-            skipped(test, "a Docker daemon needs root");
-            return None;
-        }
-        if !Path::new("/usr/bin/docker").exists() || !Path::new("/usr/sbin/dockerd").exists() {
-            skipped(test, "docker.io is not installed");
-            return None;
-        }
         if !Path::new("/bin/busybox").exists() {
             skipped(test, "busybox-static is not installed");
             return None;
         }
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        let host = format!("unix://{}", path("docker.sock"));
-        // Mounts that the daemon leaves behind end with its namespace.
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "--", "/usr/sbin/dockerd"]);
-        command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
-        command.args(["-H", &host, "--bridge", "none", "--iptables=false", "--ip6tables=false"]);
-        let log = File::create(folder.path().join("log")).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let daemon = command.spawn().unwrap();
-        let client = Program::new("/usr/bin/docker").with_env("DOCKER_HOST", &host);
-        let mut docker = Self { daemon, client, host, folder };
-        let start = Instant::now();
-        while docker.run(&["version"]).code != Some(0) {
-            if docker.daemon.try_wait().unwrap().is_some() || start.elapsed() > PATIENCE {
-                let log = fs::read_to_string(docker.folder.path().join("log")).unwrap();
-                skipped(test, &format!("dockerd does not start: {}", log.lines().last().unwrap_or_default()));
-                return None;
-            }
-            thread::sleep(PAUSE);
-        }
-        docker.write_context();
-        Some(docker)
-    }
-
-    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
-        self.client.run(self.folder.path(), arguments)
-    }
-
-    /// Ends the daemon.
-    pub(crate) fn stop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.daemon), Signal::TERM);
-        let _ = self.daemon.wait();
+        let docker = Docker::start(test, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("dockyard"))?;
+        let dock = Self { docker, folder: tempfile::tempdir().unwrap() };
+        dock.write_context();
+        Some(dock)
     }
 
     pub(crate) fn context(&self) -> PathBuf {
@@ -113,21 +65,13 @@ impl Docker {
     fn site(&self, docker: &[PathBuf]) -> Site<'_> {
         let programs = Programs { docker: docker.to_vec(), buildctl: None };
         let client = Client::find(&programs, &Wanted::Docker { builder: None }).unwrap();
-        Site { docker: self, client }
-    }
-}
-
-impl Drop for Docker {
-    fn drop(&mut self) {
-        if let Ok(None) = self.daemon.try_wait() {
-            self.stop();
-        }
+        Site { dock: self, client }
     }
 }
 
 /// A client in front of the daemon.
 pub(crate) struct Site<'a> {
-    pub(crate) docker: &'a Docker,
+    pub(crate) dock: &'a Dock,
     pub(crate) client: Client,
 }
 
@@ -136,7 +80,7 @@ impl Site<'_> {
     pub(crate) fn plain(&self, dockerfile: &str, target: &str) -> DockerBuild {
         DockerBuild {
             name: target.to_owned(),
-            context: Context::Folder(self.docker.context()),
+            context: Context::Folder(self.dock.context()),
             dockerfile: Dockerfile::Text { text: dockerfile.to_owned(), ignore: None },
             target: Some(target.to_owned()),
             tags: vec![format!("{target}:latest")],
@@ -155,12 +99,12 @@ impl Site<'_> {
     ) -> (Result<Vec<BuiltImage>, BuildKitError>, Events) {
         let events = Mutex::new(Vec::new());
         // The only variable that decides which daemon it is; the tests of this program all have their own.
-        let client = through(&self.client, self.docker);
+        let client = through(&self.client, self.dock);
         let sink = |event: BuildEvent| {
             tell(&event);
             events.lock().unwrap().push(event);
         };
-        let result = BuildKit::new(client, self.docker.folder.path()).build(builds, &sink, cancel);
+        let result = BuildKit::new(client, self.dock.folder.path()).build(builds, &sink, cancel);
         (result, Events(events.into_inner().unwrap()))
     }
 
@@ -173,15 +117,16 @@ impl Site<'_> {
 }
 
 /// The client as a script that names the daemon: a process has one environment, and tests run side by side in it.
-fn through(client: &Client, docker: &Docker) -> Client {
+fn through(client: &Client, dock: &Dock) -> Client {
     use std::os::unix::fs::PermissionsExt;
     let (Client::Buildx { docker: program, .. } | Client::Classic { docker: program, .. }) = client else {
         return client.clone();
     };
     let script =
-        docker.folder.path().join(if matches!(client, Client::Buildx { .. }) { "buildx" } else { "classic" });
+        dock.folder.path().join(if matches!(client, Client::Buildx { .. }) { "buildx" } else { "classic" });
     if !script.exists() {
-        let text = format!("#!/bin/sh\nDOCKER_HOST={} exec {} \"$@\"\n", docker.host, program.display());
+        let text =
+            format!("#!/bin/sh\nDOCKER_HOST={} exec {} \"$@\"\n", dock.docker.host(), program.display());
         fs::write(&script, text).unwrap();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     }
