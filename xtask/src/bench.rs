@@ -5,7 +5,10 @@
 //! that is missed is written down and fails nothing: the machine may be anyone's.
 
 mod docker;
+mod dockyard;
 mod page;
+mod plot;
+mod scenarios;
 mod stage;
 
 use std::fs;
@@ -23,7 +26,8 @@ const PAGE: &str = "docs/benchmarks.md";
 const MANY_FILES: usize = 100_000;
 const FILES_IN_FOLDER: usize = 100;
 
-type Measure = fn(&Stage<'_>) -> Result<Section, String>;
+/// The inner error says why this machine can't measure it.
+type Measure = fn(&Stage<'_>) -> Result<Result<Section, String>, String>;
 
 /// What can be measured, by name.
 const PARTS: &[(&str, Measure)] = &[
@@ -32,6 +36,7 @@ const PARTS: &[(&str, Measure)] = &[
     ("code-change", code_change),
     ("first-build", first_build),
     ("sandbox", sandbox),
+    ("docker", scenarios::measure),
     ("own-build", own_build),
 ];
 
@@ -50,13 +55,24 @@ pub(crate) fn run(root: &Path, names: &[String]) -> Result<bool, String> {
             continue;
         }
         eprintln!("measuring {name}");
-        let section = measure(&stage)?;
-        let text = section.text(&page::machine());
+        let section = match measure(&stage)? {
+            Ok(section) => section,
+            Err(why) => {
+                eprintln!("  this machine can't: {why}");
+                continue;
+            }
+        };
+        let machine = page::machine();
+        let text = section.text(&machine);
         print!("{text}");
         sections.insert((*name).to_owned(), text);
-        fs::create_dir_all(root.join("docs"))
-            .and_then(|()| fs::write(&path, page::write(&known, &sections)))
-            .map_err(|error| format!("can't write {}: {error}", path.display()))?;
+        stage::write(&path, &page::write(&known, &sections))?;
+        if let Some(plot) = section.plot_name() {
+            stage::write(
+                &path.with_file_name(plot),
+                &plot::draw(section.title, &section.scenarios, &machine),
+            )?;
+        }
     }
     Ok(true)
 }
@@ -90,7 +106,7 @@ fn in_turns<const N: usize>(
     Ok(times)
 }
 
-fn no_change(stage: &Stage<'_>) -> Result<Section, String> {
+fn no_change(stage: &Stage<'_>) -> Result<Result<Section, String>, String> {
     stage.first_build()?;
     let mut section = Section::new("no-change", "Nothing changed: examples/rustcare");
     let mut carrack = || time(&mut stage.carrack(&stage.workspace));
@@ -120,10 +136,10 @@ fn no_change(stage: &Stage<'_>) -> Result<Section, String> {
         }
     }
     section.goals.insert(0, Goal::at_most("20 ms", section.rows[0].median(), Duration::from_millis(20)));
-    Ok(section)
+    Ok(Ok(section))
 }
 
-fn many_files(stage: &Stage<'_>) -> Result<Section, String> {
+fn many_files(stage: &Stage<'_>) -> Result<Result<Section, String>, String> {
     let folder = Folder::new("many-files")?;
     let write = |path: &str, text: &str| stage::write(&folder.path().join(path), text);
     write("Cargo.toml", "[package]\nname = \"large\"\nversion = \"0.1.0\"\nedition = \"2024\"\n")?;
@@ -138,23 +154,16 @@ fn many_files(stage: &Stage<'_>) -> Result<Section, String> {
     section.rows.push(Row::new("`carrack build`", ours));
     section.goals.push(Goal::at_most("300 ms", section.rows[0].median(), Duration::from_millis(300)));
     section.notes.push(format!("One package; the files are in folders of {FILES_IN_FOLDER}."));
-    Ok(section)
+    Ok(Ok(section))
 }
 
-fn code_change(stage: &Stage<'_>) -> Result<Section, String> {
-    const PLACE: &str = "\"database ready\"";
+fn code_change(stage: &Stage<'_>) -> Result<Result<Section, String>, String> {
     stage.first_build()?;
     stage.bare_first_build()?;
-    let source = |workspace: &Path| workspace.join("server/src/main.rs");
-    let original = fs::read_to_string(source(&stage.workspace)).map_err(|error| error.to_string())?;
-    if original.matches(PLACE).count() != 1 {
-        return Err(format!("server/src/main.rs does not say {PLACE} once"));
-    }
     let (mut our_round, mut their_round) = (0, 0);
     let edit = |workspace: &Path, round: &mut u32| {
         *round += 1;
-        let changed = original.replace(PLACE, &format!("\"database ready, edit {round}\""));
-        stage::write(&source(workspace), &changed)
+        stage.edit(workspace, *round)
     };
     let mut carrack = || {
         edit(&stage.workspace, &mut our_round)?;
@@ -166,7 +175,7 @@ fn code_change(stage: &Stage<'_>) -> Result<Section, String> {
     };
     let [ours, theirs] = in_turns(7, [&mut carrack, &mut bare])?;
     for workspace in [&stage.workspace, &stage.bare_workspace] {
-        stage::write(&source(workspace), &original)?;
+        stage.undo_edits(workspace)?;
     }
     let (ours, theirs) =
         (Row::new("`carrack build`", ours), Row::new("bare `cargo build --release`", theirs));
@@ -178,10 +187,10 @@ fn code_change(stage: &Stage<'_>) -> Result<Section, String> {
     section
         .notes
         .push("Both compile the three services and have compiled everything else before.".to_owned());
-    Ok(section)
+    Ok(Ok(section))
 }
 
-fn first_build(stage: &Stage<'_>) -> Result<Section, String> {
+fn first_build(stage: &Stage<'_>) -> Result<Result<Section, String>, String> {
     let (ours, theirs) = (stage.first_build()?, stage.bare_first_build()?);
     let (ours, theirs) =
         (Row::new("`carrack build`", vec![ours]), Row::new("bare `cargo build --release`", vec![theirs]));
@@ -189,10 +198,10 @@ fn first_build(stage: &Stage<'_>) -> Result<Section, String> {
     section.goals.push(Goal::at_most("1.05 × bare cargo", ours.median(), theirs.median().mul_f64(1.05)));
     section.rows.extend([ours, theirs]);
     section.notes.push("Nothing is compiled yet; cargo has downloaded all packages before.".to_owned());
-    Ok(section)
+    Ok(Ok(section))
 }
 
-fn sandbox(stage: &Stage<'_>) -> Result<Section, String> {
+fn sandbox(stage: &Stage<'_>) -> Result<Result<Section, String>, String> {
     const NAME: &str = "host root with one overlay";
     let arguments =
         ["run", "--quiet", "--release", "--package", "carrack-sandbox", "--example", "start_time"];
@@ -210,10 +219,10 @@ fn sandbox(stage: &Stage<'_>) -> Result<Section, String> {
     }
     section.goals.push(Goal::at_most("10 ms", section.rows[1].median(), Duration::from_millis(10)));
     section.notes.push("Medians of 200 starts, from `spawn` to the command's own start.".to_owned());
-    Ok(section)
+    Ok(Ok(section))
 }
 
-fn own_build(stage: &Stage<'_>) -> Result<Section, String> {
+fn own_build(stage: &Stage<'_>) -> Result<Result<Section, String>, String> {
     let target = Folder::new("own-build")?;
     let mut command = cargo(stage.root, &["build", "--release", "--package", "carrack", "--target-dir"]);
     let elapsed = time(command.arg(target.path()))?;
@@ -221,5 +230,5 @@ fn own_build(stage: &Stage<'_>) -> Result<Section, String> {
     section.rows.push(Row::new("`cargo build --release --package carrack`", vec![elapsed]));
     section.goals.push(Goal::at_most("3 min on 2 cores", elapsed, Duration::from_secs(180)));
     section.notes.push("Nothing is compiled yet; cargo has downloaded all packages before.".to_owned());
-    Ok(section)
+    Ok(Ok(section))
 }

@@ -46,15 +46,16 @@ pub(crate) fn start_failed(command: &Command, error: &io::Error) -> String {
     format!("can't start {}: {error}", command.get_program().display())
 }
 
+/// Where cargo leaves what it builds.
+pub(crate) fn target_folder(root: &Path) -> Result<PathBuf, String> {
+    let metadata = metadata(root)?;
+    let folder = metadata["target_directory"].as_str();
+    folder.map(PathBuf::from).ok_or_else(|| "cargo metadata gave no target folder".to_owned())
+}
+
 /// The packages of the workspace, without asking any registry.
 pub(crate) fn packages(root: &Path) -> Result<Vec<Package>, String> {
-    let mut command = cargo(root, &["metadata", "--no-deps", "--format-version", "1", "--offline"]);
-    let output = command.output().map_err(|error| start_failed(&command, &error))?;
-    if !output.status.success() {
-        return Err(format!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
-    }
-    let metadata: Value = serde_json::from_slice(&output.stdout)
-        .map_err(|error| format!("can't read the output of cargo metadata: {error}"))?;
+    let metadata = metadata(root)?;
     let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
     packages
         .iter()
@@ -62,6 +63,16 @@ pub(crate) fn packages(root: &Path) -> Result<Vec<Package>, String> {
             read_package(root, package).ok_or_else(|| format!("cargo metadata gave no package: {package}"))
         })
         .collect()
+}
+
+fn metadata(root: &Path) -> Result<Value, String> {
+    let mut command = cargo(root, &["metadata", "--no-deps", "--format-version", "1", "--offline"]);
+    let output = command.output().map_err(|error| start_failed(&command, &error))?;
+    if !output.status.success() {
+        return Err(format!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("can't read the output of cargo metadata: {error}"))
 }
 
 fn read_package(root: &Path, package: &Value) -> Option<Package> {

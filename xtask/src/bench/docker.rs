@@ -11,7 +11,8 @@ use super::stage::{Folder, Stage};
 use super::time;
 use crate::cargo::start_failed;
 
-const CLIENT: &str = "/usr/bin/docker";
+/// The distribution's client; machines often have another one in front.
+pub(super) const CLIENT: &str = "/usr/bin/docker";
 const DAEMON: &str = "/usr/sbin/dockerd";
 /// A program without libraries that is every program of a small system.
 const BUSYBOX: &str = "/bin/busybox";

@@ -15,15 +15,24 @@ several rounds in which what is compared takes turns.
 /// What is said about one part.
 pub(super) struct Section {
     name: &'static str,
-    title: &'static str,
+    pub(super) title: &'static str,
     pub(super) rows: Vec<Row>,
+    /// What is compared in more than one situation. It is drawn too.
+    pub(super) scenarios: Vec<Scenario>,
     pub(super) goals: Vec<Goal>,
     pub(super) notes: Vec<String>,
 }
 
+/// The same things measured in one situation: in all scenarios of a section the same ones in the same order, and the
+/// first is what the others are compared with.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) rows: Vec<Row>,
+}
+
 /// The times of one thing, not empty.
 pub(super) struct Row {
-    what: String,
+    pub(super) what: String,
     times: Vec<Duration>,
 }
 
@@ -37,6 +46,11 @@ impl Goal {
     pub(super) fn at_most(words: &str, measured: Duration, limit: Duration) -> Self {
         Self { limit: format!("at most {words} ({})", show(limit)), is_met: measured <= limit }
     }
+
+    /// The same for one of several things that have goals.
+    pub(super) fn of(self, what: &str) -> Self {
+        Self { limit: format!("{what}: {}", self.limit), ..self }
+    }
 }
 
 impl Row {
@@ -49,28 +63,78 @@ impl Row {
     pub(super) fn median(&self) -> Duration {
         self.times[self.times.len() / 2]
     }
+
+    pub(super) fn shortest(&self) -> Duration {
+        self.times[0]
+    }
+
+    pub(super) fn longest(&self) -> Duration {
+        self.times[self.times.len() - 1]
+    }
+}
+
+impl Scenario {
+    /// How often as long as the first row the one at `index` takes.
+    pub(super) fn ratio(&self, index: usize) -> f64 {
+        self.rows[index].median().as_secs_f64() / self.rows[0].median().as_secs_f64()
+    }
+
+    /// `2.41 s · 0.38 ×`; the first row has its time alone.
+    pub(super) fn words(&self, index: usize) -> String {
+        let median = show(self.rows[index].median());
+        if index == 0 { median } else { format!("{median} · {:.2} ×", self.ratio(index)) }
+    }
 }
 
 impl Section {
     pub(super) fn new(name: &'static str, title: &'static str) -> Self {
-        Self { name, title, rows: Vec::new(), goals: Vec::new(), notes: Vec::new() }
+        Self { name, title, rows: Vec::new(), scenarios: Vec::new(), goals: Vec::new(), notes: Vec::new() }
+    }
+
+    /// The file beside the page with the drawing, if there is one.
+    pub(super) fn plot_name(&self) -> Option<String> {
+        (!self.scenarios.is_empty()).then(|| format!("benchmarks-{}.svg", self.name))
     }
 
     /// The section with its heading.
     pub(super) fn text(&self, machine: &str) -> String {
         let mut text = format!("## {}\n\n`{}`, {machine}\n\n", self.title, self.name);
-        text += "| | median | shortest | longest | rounds |\n| --- | ---: | ---: | ---: | ---: |\n";
-        for row in &self.rows {
-            let [median, shortest, longest] =
-                [row.median(), row.times[0], row.times[row.times.len() - 1]].map(show);
-            text += &format!("| {} | {median} | {shortest} | {longest} | {} |\n", row.what, row.times.len());
-        }
+        text += &if self.scenarios.is_empty() { self.times() } else { self.comparison() };
         text.push('\n');
         for goal in &self.goals {
             text += &format!("- Goal: {}: {}\n", goal.limit, if goal.is_met { "met" } else { "**missed**" });
         }
         for note in &self.notes {
             text += &format!("- {note}\n");
+        }
+        if let Some(plot) = self.plot_name() {
+            text += &format!("\n![{}, as bars]({plot})\n", self.title);
+        }
+        text
+    }
+
+    fn times(&self) -> String {
+        let mut text =
+            "| | median | shortest | longest | rounds |\n| --- | ---: | ---: | ---: | ---: |\n".to_owned();
+        for row in &self.rows {
+            let [median, shortest, longest] = [row.median(), row.shortest(), row.longest()].map(show);
+            text += &format!("| {} | {median} | {shortest} | {longest} | {} |\n", row.what, row.times.len());
+        }
+        text
+    }
+
+    /// Medians with their ratios, one column for each scenario.
+    fn comparison(&self) -> String {
+        let (mut head, mut rule) = ("| |".to_owned(), "| --- |".to_owned());
+        for scenario in &self.scenarios {
+            let rounds = scenario.rows[0].times.len();
+            head += &format!(" {}, {rounds} round{} |", scenario.name, if rounds == 1 { "" } else { "s" });
+            rule += " ---: |";
+        }
+        let mut text = format!("{head}\n{rule}\n");
+        for (index, row) in self.scenarios[0].rows.iter().enumerate() {
+            let cells = self.scenarios.iter().map(|scenario| format!(" {} |", scenario.words(index)));
+            text += &format!("| {} |{}\n", row.what, cells.collect::<String>());
         }
         text
     }
@@ -160,6 +224,31 @@ mod tests {
         assert!(page.find("## Second") < page.find("## First"));
         assert_eq!(read(&page), sections);
         assert!(read("").is_empty());
+    }
+
+    #[test]
+    fn scenarios_are_columns_with_ratios_to_the_first_row() {
+        let mut section = Section::new("c", "Compared");
+        for (name, times) in [("first build", [100, 90]), ("no change", [10, 1])] {
+            let rows = ["theirs", "ours"].into_iter().zip(times);
+            let rows = rows.map(|(what, seconds)| Row::new(what, vec![Duration::from_secs(seconds)]));
+            section.scenarios.push(Scenario { name, rows: rows.collect() });
+        }
+        let limit = section.scenarios[0].rows[0].median();
+        section.goals.push(Goal::at_most("theirs", Duration::from_secs(90), limit).of("ours"));
+        let text = section.text("here");
+        for line in [
+            "| | first build, 1 round | no change, 1 round |",
+            "| --- | ---: | ---: |",
+            "| theirs | 100.00 s | 10.00 s |",
+            "| ours | 90.00 s · 0.90 × | 1.00 s · 0.10 × |",
+            "- Goal: ours: at most theirs (100.00 s): met",
+            "![Compared, as bars](benchmarks-c.svg)",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+        let sections = BTreeMap::from([("c".to_owned(), text)]);
+        assert_eq!(read(&write(&["c"], &sections)), sections);
     }
 
     #[test]

@@ -9,10 +9,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::time;
-use crate::cargo::{cargo, start_failed};
+use crate::cargo::{cargo, start_failed, target_folder};
 
 const EXAMPLE: &str = "examples/rustcare";
-const SERVICES: [&str; 3] = ["ops-cli", "rustcare-server", "rustcare-sync"];
+/// The file that is edited, and the place in it that is another one after each edit.
+const SOURCE: &str = "server/src/main.rs";
+const PLACE: &str = "\"database ready\"";
+pub(super) const SERVICES: [&str; 3] = ["ops-cli", "rustcare-server", "rustcare-sync"];
 
 /// A temporary folder.
 pub(super) struct Folder(PathBuf);
@@ -20,6 +23,8 @@ pub(super) struct Folder(PathBuf);
 /// Everything that more than one part needs, made when it is needed.
 pub(super) struct Stage<'a> {
     pub(super) root: &'a Path,
+    /// Where cargo leaves what it builds of this repository; what takes long to make is kept there from run to run.
+    pub(super) target: PathBuf,
     program: PathBuf,
     pub(super) folder: Folder,
     /// Carrack's copy of the example.
@@ -61,6 +66,7 @@ impl<'a> Stage<'a> {
         }
         Ok(Self {
             root,
+            target: target_folder(root)?,
             program,
             folder,
             workspace,
@@ -68,6 +74,35 @@ impl<'a> Stage<'a> {
             first: OnceCell::new(),
             bare_first: OnceCell::new(),
         })
+    }
+
+    /// One more copy of the example.
+    pub(super) fn copy(&self, name: &str) -> Result<PathBuf, String> {
+        let workspace = self.folder.path().join(name).join("rustcare");
+        copy_sources(&self.root.join(EXAMPLE), &workspace)?;
+        Ok(workspace)
+    }
+
+    /// Changes one line of a copy of the example; another `round` is another line.
+    pub(super) fn edit(&self, workspace: &Path, round: u32) -> Result<(), String> {
+        let original = self.original_source()?;
+        let changed = original.replace(PLACE, &format!("\"database ready, edit {round}\""));
+        write(&workspace.join(SOURCE), &changed)
+    }
+
+    /// Takes all edits of a copy back.
+    pub(super) fn undo_edits(&self, workspace: &Path) -> Result<(), String> {
+        write(&workspace.join(SOURCE), &self.original_source()?)
+    }
+
+    fn original_source(&self) -> Result<String, String> {
+        let path = self.root.join(EXAMPLE).join(SOURCE);
+        let text =
+            fs::read_to_string(&path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
+        if text.matches(PLACE).count() != 1 {
+            return Err(format!("{SOURCE} does not say {PLACE} once"));
+        }
+        Ok(text)
     }
 
     /// `carrack build` in `workspace`, with a store of this run's own.
