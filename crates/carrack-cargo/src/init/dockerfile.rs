@@ -185,7 +185,7 @@ pub(super) fn values(
         },
         build_packages: build_packages(plan),
         build_arguments: arguments,
-        build_env: variables(build_env.collect()),
+        build_env: variables(build_env.collect())?,
         workspace: layout.workspace.clone(),
         prefix: layout.prefix.clone(),
         mounts: mounts(&around.project, plan, &secrets),
@@ -242,8 +242,8 @@ fn service_stage(
         packages: config.packages.run.clone(),
         folders: user.folders(config).into_iter().map(|folder| folder.to_string()).collect(),
         files,
-        env: variables(env),
-        labels: variables(config.labels.clone()),
+        env: variables(env)?,
+        labels: variables(config.labels.clone())?,
         workdir: config.workdir.as_ref().map(ToString::to_string),
         user: user.setting(),
         ports: config.ports.iter().map(ToString::to_string).collect(),
@@ -366,15 +366,17 @@ pub(super) fn duration(time: Duration) -> String {
     if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
 }
 
-fn variables(map: BTreeMap<String, String>) -> Vec<Variable> {
-    let quoted = |text: &str| {
-        let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
-        format!("\"{}\"", text.replace('\n', "\\\n"))
-    };
+fn variables(map: BTreeMap<String, String>) -> Result<Vec<Variable>, InitError> {
+    let quoted =
+        |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$"));
     let variable = |(name, value): (String, String)| {
+        // Quoted or not, an instruction ends with its line.
+        if name.contains('\n') || value.contains('\n') {
+            return Err(InitError::LineEnd { name });
+        }
         let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
         let name = if name.chars().all(plain) { name } else { quoted(&name) };
-        Variable { name, value: quoted(&value) }
+        Ok(Variable { name, value: quoted(&value) })
     };
     map.into_iter().map(variable).collect()
 }
