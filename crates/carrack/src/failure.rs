@@ -511,6 +511,9 @@ fn init(error: &InitError) -> Words {
                 "{builder} compiles against the libc of {builder_release}, which {release} is older than"
             ))
             .hint(format!("set `base` to an image of {builder_release}, or `builder` to one of {release}")),
+        InitError::LineEnd { .. } => {
+            words.hint("leave line ends out of it, or build with `--engine embedded`, which takes them")
+        }
         InitError::User { .. } => words.hint(
             "mend `user` or `owner` in the configuration; numbers are always possible, as in \"1000:1000\"",
         ),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use carrack_base::ImagePath;
+use carrack_graph::Owner;
 use serde::Serialize;
 
 use crate::config::{AddedFile, BuildVariable, Healthcheck};
@@ -59,10 +61,11 @@ struct BaseStage {
     stage: String,
     image: String,
     is_debian: bool,
-    users: Vec<Account>,
+    account: Option<Account>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A user that is not root. The image has no other one of ours: accounts of different services may share a name.
+#[derive(Debug, PartialEq, Eq, Serialize)]
 struct Account {
     name: String,
     group: String,
@@ -95,7 +98,7 @@ struct ServiceStage {
     files: Vec<CopiedFile>,
     env: Vec<Variable>,
     labels: Vec<Variable>,
-    workdir: Option<String>,
+    workdir: String,
     user: String,
     ports: Vec<String>,
     volumes: Option<String>,
@@ -123,7 +126,17 @@ pub(super) fn values(
     let mut services = Vec::new();
     for service in &plan.services {
         let base = images::base(&service.binary, &service.config, &builder)?;
-        let place = bases.iter().position(|(known, _)| *known == base).unwrap_or_else(|| {
+        let of_service = |source| InitError::User { service: service.binary.clone(), source };
+        let user = ImageUser::new(service.config.user.as_deref()).map_err(of_service)?;
+        let Owner { uid, gid } = user.ids();
+        let account = (uid != 0 && base.is_debian).then(|| Account {
+            name: user.name().to_owned(),
+            group: user.group().to_owned(),
+            uid,
+            gid,
+        });
+        let is_same = |(known, stage): &(Base, BaseStage)| *known == base && stage.account == account;
+        let place = bases.iter().position(is_same).unwrap_or_else(|| {
             let suffix = |word: &str, dash: &str| match bases.len() {
                 0 => word.to_owned(),
                 others => format!("{word}{dash}{}", others + 1),
@@ -133,23 +146,12 @@ pub(super) fn values(
                 stage: suffix("runtime", "-"),
                 image: base.image.clone(),
                 is_debian: base.is_debian,
-                users: Vec::new(),
+                account,
             };
             bases.push((base, stage));
             bases.len() - 1
         });
-        let of_service = |source| InitError::User { service: service.binary.clone(), source };
-        let user = ImageUser::new(service.config.user.as_deref()).map_err(of_service)?;
-        let stage = &mut bases[place].1;
-        let account = Account {
-            name: user.name().to_owned(),
-            group: user.group().to_owned(),
-            uid: user.ids().uid,
-            gid: user.ids().gid,
-        };
-        if account.uid != 0 && account.gid != 0 && !stage.users.iter().any(|other| other.uid == account.uid) {
-            stage.users.push(account);
-        }
+        let stage = &bases[place].1;
         services.push(service_stage(service, stage, &user, layout, &mut file_stages)?);
     }
 
@@ -185,7 +187,7 @@ pub(super) fn values(
         },
         build_packages: build_packages(plan),
         build_arguments: arguments,
-        build_env: variables(build_env.collect()),
+        build_env: variables(build_env.collect())?,
         workspace: layout.workspace.clone(),
         prefix: layout.prefix.clone(),
         mounts: mounts(&around.project, plan, &secrets),
@@ -242,9 +244,9 @@ fn service_stage(
         packages: config.packages.run.clone(),
         folders: user.folders(config).into_iter().map(|folder| folder.to_string()).collect(),
         files,
-        env: variables(env),
-        labels: variables(config.labels.clone()),
-        workdir: config.workdir.as_ref().map(ToString::to_string),
+        env: variables(env)?,
+        labels: variables(config.labels.clone())?,
+        workdir: config.workdir.clone().unwrap_or_else(ImagePath::root).to_string(),
         user: user.setting(),
         ports: config.ports.iter().map(ToString::to_string).collect(),
         volumes: (!volumes.is_empty()).then(|| json(&volumes)),
@@ -366,15 +368,17 @@ pub(super) fn duration(time: Duration) -> String {
     if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
 }
 
-fn variables(map: BTreeMap<String, String>) -> Vec<Variable> {
-    let quoted = |text: &str| {
-        let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
-        format!("\"{}\"", text.replace('\n', "\\\n"))
-    };
+fn variables(map: BTreeMap<String, String>) -> Result<Vec<Variable>, InitError> {
+    let quoted =
+        |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$"));
     let variable = |(name, value): (String, String)| {
+        // Quoted or not, an instruction ends with its line.
+        if name.contains('\n') || value.contains('\n') {
+            return Err(InitError::LineEnd { name });
+        }
         let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
         let name = if name.chars().all(plain) { name } else { quoted(&name) };
-        Variable { name, value: quoted(&value) }
+        Ok(Variable { name, value: quoted(&value) })
     };
     map.into_iter().map(variable).collect()
 }

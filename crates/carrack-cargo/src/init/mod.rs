@@ -125,6 +125,12 @@ pub enum InitError {
         /// The builder's release.
         builder_release: &'static str,
     },
+    /// A Dockerfile has no way to write such a value.
+    #[error("write `{name}` into a Dockerfile, because it has a line end")]
+    LineEnd {
+        /// The variable or label.
+        name: String,
+    },
     /// A service's user, or a file's owner, makes no sense.
     #[error("service {service}: {source}")]
     User {
