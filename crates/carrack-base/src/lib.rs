@@ -2,18 +2,23 @@
 //!
 //! A type enters this crate only when three others need it: digests ([`Digest`], [`ContentDigest`]), the
 //! [`Platform`], paths inside images ([`ImagePath`]), places in source text ([`Span`]), what a build says while it
-//! runs ([`BuildEvent`]) and how it is stopped ([`Cancel`]).
+//! runs ([`BuildEvent`]) and how it is stopped ([`Cancel`]). So do the
+//! two rules [`nearest`] and [`normalised`].
 
 mod cancel;
 mod digest;
 mod event;
+mod host_path;
 mod image_path;
 mod platform;
 mod span;
+mod spelling;
 
 pub use cancel::Cancel;
 pub use digest::{ContentDigest, Digest, DigestParseError, Sha256Writer};
 pub use event::{BuildEvent, EventSink, OutputStream, StepId, StepOutcome};
+pub use host_path::normalised;
 pub use image_path::{ImagePath, ImagePathError};
 pub use platform::{Platform, PlatformParseError};
 pub use span::{SourceText, Span};
+pub use spelling::nearest;

@@ -6,10 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use carrack_base::{SourceText, Span};
+use carrack_base::{SourceText, Span, normalised};
 use toml_edit::{Document, Item, TableLike, Value};
-
-use crate::config::normalise;
 
 /// What one configuration file points at, absolute.
 #[derive(Debug, Default)]
@@ -66,18 +64,18 @@ pub(crate) fn named_paths(path: &Path) -> Result<NamedPaths, TomlFileError> {
     for include in includes {
         let text = include.as_str().or_else(|| include.as_inline_table()?.get("path")?.as_str());
         if let Some(included) =
-            text.map(|text| normalise(&own_folder.join(text))).filter(|path| path.is_file())
+            text.map(|text| normalised(&own_folder.join(text))).filter(|path| path.is_file())
         {
             named.includes.push(included);
         }
     }
     let overrides = document.get("paths").and_then(Item::as_array).into_iter().flatten();
-    named.packages.extend(overrides.filter_map(Value::as_str).map(|text| normalise(&base.join(text))));
+    named.packages.extend(overrides.filter_map(Value::as_str).map(|text| normalised(&base.join(text))));
     named.packages.extend(patches(document.as_table(), base));
     for (_, source) in tables(document.get("source")) {
         for kind in ["directory", "local-registry"] {
             if let Some(text) = source.get(kind).and_then(Item::as_str) {
-                named.sources.push(normalise(&base.join(text)));
+                named.sources.push(normalised(&base.join(text)));
             }
         }
     }
@@ -95,7 +93,7 @@ pub(crate) fn patches(document: &dyn TableLike, base: &Path) -> Vec<PathBuf> {
 pub(crate) fn paths_of_dependencies(dependencies: &dyn TableLike, base: &Path) -> Vec<PathBuf> {
     let path = |(_, dependency): (&str, &Item)| {
         let text = dependency.as_table_like()?.get("path")?.as_str()?;
-        Some(normalise(&base.join(text)))
+        Some(normalised(&base.join(text)))
     };
     dependencies.iter().filter_map(path).collect()
 }

@@ -115,7 +115,7 @@ impl Discovered {
             };
             match (instruction.split_once('='), package_folder) {
                 (Some(("rerun-if-changed", path)), Some(folder)) => {
-                    self.files.insert(crate::config::normalise(&folder.join(path.trim_end())));
+                    self.files.insert(carrack_base::normalised(&folder.join(path.trim_end())));
                 }
                 (Some(("rerun-if-env-changed", name)), _) => self.add_variable(name.trim().to_owned()),
                 _ => {}
@@ -161,7 +161,7 @@ pub fn files_of_units(
         if let Some(text) = read(&path)? {
             let mut discovered = Discovered::default();
             discovered.add_dep_info(&text, working_folder);
-            units.push(discovered.files.iter().map(|file| crate::config::normalise(file)).collect());
+            units.push(discovered.files.iter().map(|file| carrack_base::normalised(file)).collect());
         }
     }
     Ok(units)

@@ -11,11 +11,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use carrack_base::Span;
+use carrack_base::{Span, normalised};
 use toml_edit::Item;
 
 use crate::cargo_config::{self, TomlFileError};
-use crate::config::normalise;
 
 /// A workspace on disk, and what around it changes how it is built. All paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +159,7 @@ fn role(manifest: &Path) -> Result<Role, LocateError> {
     let paths = |item: Option<&Item>| -> Vec<PathBuf> {
         let array = item.and_then(Item::as_array);
         let texts = array.into_iter().flatten().filter_map(toml_edit::Value::as_str);
-        texts.map(|text| normalise(&folder.join(text))).collect()
+        texts.map(|text| normalised(&folder.join(text))).collect()
     };
     if let Some(workspace) = document.get("workspace") {
         return Ok(Role::Root {
@@ -169,7 +168,7 @@ fn role(manifest: &Path) -> Result<Role, LocateError> {
         });
     }
     let pointer = document.get("package").and_then(|package| package.get("workspace")).and_then(Item::as_str);
-    Ok(pointer.map_or(Role::Nothing, |pointer| Role::PointsAt(normalise(&folder.join(pointer)))))
+    Ok(pointer.map_or(Role::Nothing, |pointer| Role::PointsAt(normalised(&folder.join(pointer)))))
 }
 
 fn is_there(path: &Path, absent: &mut Vec<PathBuf>) -> bool {

@@ -199,7 +199,7 @@ pub fn read_toolchain_file(path: &Path) -> Result<ToolchainFile, ToolchainError>
     let text = |key: &str| toolchain.get(key).and_then(Item::as_str);
     let folder = text("path").map(|folder| {
         let base = path.parent().expect("a file is in a folder");
-        crate::config::normalise(&base.join(folder)).to_string_lossy().into_owned()
+        carrack_base::normalised(&base.join(folder)).to_string_lossy().into_owned()
     });
     let targets = toolchain.get("targets").and_then(Item::as_array).into_iter().flatten();
     Ok(ToolchainFile {

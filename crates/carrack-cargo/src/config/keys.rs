@@ -238,11 +238,5 @@ impl Shape {
 
 /// The name in `keys` that `written` was probably meant to be.
 pub(super) fn nearest(keys: &'static [Key], written: &str) -> Option<&'static str> {
-    keys.iter()
-        .map(|key| {
-            (strsim::damerau_levenshtein(key.name, &written.replace('_', "-").to_lowercase()), key.name)
-        })
-        .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+    carrack_base::nearest(&written.replace('_', "-"), keys.iter().map(|key| key.name))
 }

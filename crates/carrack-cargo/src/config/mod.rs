@@ -38,8 +38,8 @@ pub use wire::{
     AddedFile, BuildVariable, DebianPackages, Healthcheck, Port, Protocol, ServiceConfig, WorkspaceConfig,
 };
 
+pub(crate) use value::is_image_name;
 use value::{Reader, Value};
-pub(crate) use value::{is_image_name, normalise};
 
 /// The configuration of one workspace.
 #[derive(Debug, Clone)]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use carrack_base::{ImagePath, SourceText, Span};
+use carrack_base::{ImagePath, SourceText, Span, normalised};
 use toml_edit::{Item, TableLike};
 
 use super::keys::{self, FILE_KEYS, HEALTHCHECK_KEYS, Key, PACKAGES_KEYS, Shape};
@@ -71,7 +71,7 @@ impl Reader<'_> {
             Shape::Path => image_path(text()?).map(Value::Path).map_err(bad),
             Shape::HostPath => {
                 let path = plain_text(text()?).map_err(bad)?;
-                Ok(Value::HostPath(normalise(&self.folder.join(path))))
+                Ok(Value::HostPath(normalised(&self.folder.join(path))))
             }
             Shape::Signal => match item.as_integer() {
                 Some(number) => signal(&number.to_string()),
@@ -346,21 +346,6 @@ pub(super) fn text(values: &mut BTreeMap<&'static str, Value>, name: &str) -> Op
         Some(Value::Text(text)) => Some(text),
         _ => None,
     }
-}
-
-/// `path` without `.` and `..`, decided by its text alone: symbolic links are not followed.
-pub(crate) fn normalise(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                normal.pop();
-            }
-            other => normal.push(other),
-        }
-    }
-    normal
 }
 
 /// The elements of an array with their places; `None` if `item` is not an array.

@@ -287,11 +287,8 @@ impl Layout {
 
 /// `folder` as seen from `base`: `.` for itself, `../shared` for a neighbour.
 fn relative(folder: &Path, base: &Path) -> String {
-    let common = folder.iter().zip(base.iter()).take_while(|(one, other)| one == other).count();
-    let up = base.iter().skip(common).map(|_| "..".into());
-    let down = folder.iter().skip(common).map(|part| part.to_string_lossy());
-    match up.chain(down).collect::<Vec<_>>().join("/").as_str() {
-        "" => ".".to_owned(),
-        path => path.to_owned(),
+    match crate::lower::relative(folder, base) {
+        path if path.is_empty() => ".".to_owned(),
+        path => path,
     }
 }

@@ -110,7 +110,7 @@ pub fn sources(plan: &CargoPlan, left_out: &[PathBuf]) -> TreeOp {
 }
 
 /// `folder` as seen from `base`: `` for itself, `../shared` for a neighbour. Two checkouts agree on it.
-fn relative(folder: &Path, base: &Path) -> String {
+pub(crate) fn relative(folder: &Path, base: &Path) -> String {
     let common = folder.iter().zip(base.iter()).take_while(|(one, other)| one == other).count();
     let up = base.iter().skip(common).map(|_| "..".into());
     let down = folder.iter().skip(common).map(|part| part.to_string_lossy());

@@ -144,12 +144,7 @@ fn nearest(wanted: &str, known: &[String]) -> Option<String> {
         return None;
     }
     let name = wanted.split(['@', ':']).next().unwrap_or(wanted);
-    known
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(known, name), known))
-        .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known.clone())
+    carrack_base::nearest(name, known.iter().map(String::as_str)).map(str::to_owned)
 }
 
 /// The features of a member that this build asks for itself.

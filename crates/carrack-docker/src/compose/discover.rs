@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use carrack_base::SourceText;
+use carrack_base::{SourceText, normalised};
 
 use super::error::ComposeError;
 use super::interpolate::Variables;
 use super::interpolate::interpolate;
 use super::model::Warning;
-use super::normal::{clean, kind};
+use super::normal::kind;
 use super::yaml::Node;
 use super::{Options, dotenv, yaml};
 
@@ -35,7 +35,7 @@ pub(super) struct Found {
 }
 
 pub(super) fn discover(options: &Options) -> Result<Found, ComposeError> {
-    let absolute = |path: &Path| clean(&options.folder.join(path));
+    let absolute = |path: &Path| normalised(&options.folder.join(path));
     let mut variables = options.variables.clone();
     variables.insert("PWD".to_owned(), options.folder.to_string_lossy().into_owned());
     let mut warnings = Vec::new();
@@ -66,9 +66,9 @@ pub(super) fn discover(options: &Options) -> Result<Found, ComposeError> {
 /// Where the project's relative paths start.
 fn folder(options: &Options, files: &[PathBuf]) -> PathBuf {
     match (&options.project_directory, files.first().and_then(|file| file.parent())) {
-        (Some(folder), _) => clean(&options.folder.join(folder)),
+        (Some(folder), _) => normalised(&options.folder.join(folder)),
         (None, Some(folder)) => folder.to_owned(),
-        (None, None) => clean(&options.folder),
+        (None, None) => normalised(&options.folder),
     }
 }
 
@@ -87,7 +87,7 @@ fn read_variables(options: &Options, folder: &Path, variables: &mut Variables) -
     };
     let mut found = Variables::new();
     for file in files {
-        dotenv::read(&clean(&options.folder.join(file)), None, variables, &mut found)?;
+        dotenv::read(&normalised(&options.folder.join(file)), None, variables, &mut found)?;
     }
     for (name, value) in found {
         variables.entry(name).or_insert(value);
@@ -122,7 +122,7 @@ pub(super) fn name(
 ) -> Result<String, ComposeError> {
     let environment = || found.variables.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty());
     if let Some(name) = options.project_name.as_ref().or_else(environment) {
-        return match normalised(name) == *name {
+        return match allowed(name) == *name {
             true => Ok(name.clone()),
             false => Err(ComposeError::ProjectName { name: name.clone() }),
         };
@@ -144,7 +144,7 @@ pub(super) fn name(
     }
     let folder = found.folder.canonicalize().unwrap_or_else(|_| found.folder.clone());
     let folder = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let name = normalised(&name.filter(|name| !name.is_empty()).unwrap_or(folder));
+    let name = allowed(&name.filter(|name| !name.is_empty()).unwrap_or(folder));
     match name.is_empty() {
         true => Err(ComposeError::ProjectName { name }),
         false => Ok(name),
@@ -156,10 +156,10 @@ fn text_of(node: &Node) -> Result<String, ComposeError> {
 }
 
 /// A name with what names may hold.
-fn normalised(name: &str) -> String {
-    let allowed = |character: &char| {
+fn allowed(name: &str) -> String {
+    let is_allowed = |character: &char| {
         character.is_ascii_lowercase() || character.is_ascii_digit() || "-_".contains(*character)
     };
-    let name: String = name.to_lowercase().chars().filter(allowed).collect();
+    let name: String = name.to_lowercase().chars().filter(is_allowed).collect();
     name.trim_start_matches(['-', '_']).to_owned()
 }

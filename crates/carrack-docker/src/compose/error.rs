@@ -216,13 +216,3 @@ impl ComposeError {
         Self::Invalid { span: span.clone(), what }
     }
 }
-
-/// The known name that `wanted` was probably meant to be.
-pub(super) fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    known
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(known, wanted), known))
-        .filter(|(distance, known)| *distance <= known.chars().count().div_ceil(3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known.to_owned())
-}

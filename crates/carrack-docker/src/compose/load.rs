@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use carrack_base::{SourceText, Span};
+use carrack_base::{SourceText, Span, nearest};
 
 use super::dotenv;
-use super::error::{ComposeError, Invalid, nearest};
+use super::error::{ComposeError, Invalid};
 use super::interpolate::{Variables, interpolate};
 use super::merge::merge;
 use super::normal::{Places, kind, normalise};
@@ -167,7 +167,7 @@ impl<'a> Loader<'a> {
             let what = Invalid::NothingToExtend {
                 name: name.to_owned(),
                 file: file.map(Path::to_owned),
-                nearest: nearest(name, known),
+                nearest: nearest(name, known).map(str::to_owned),
             };
             return Err(ComposeError::invalid(&wanted.span, what));
         };

@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use carrack_base::Span;
+use carrack_base::{Span, nearest};
 
-use super::error::{ComposeError, Invalid, nearest};
+use super::error::{ComposeError, Invalid};
 
 /// What compose files say about building.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,7 +222,7 @@ impl Project {
         for name in names {
             let Some(service) = self.services.get_mut(name) else {
                 let known: Vec<String> = self.services.keys().cloned().collect();
-                let nearest = nearest(name, known.iter().map(String::as_str));
+                let nearest = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
                 return Err(ComposeError::NoSuchService { name: name.clone(), nearest, known });
             };
             service.active = true;
@@ -279,7 +279,7 @@ impl Project {
         let undefined = |other: &str, span: &Span| {
             let known = self.services.keys().map(String::as_str);
             let inactive = self.services.contains_key(other);
-            let nearest = if inactive { None } else { nearest(other, known) };
+            let nearest = if inactive { None } else { nearest(other, known).map(str::to_owned) };
             let what = Invalid::UndefinedService { name: other.to_owned(), inactive, nearest };
             Err(ComposeError::invalid(span, what))
         };

@@ -2,11 +2,11 @@
 //!
 //! What building does not need is checked for its name only and then left out.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use carrack_base::Span;
+use carrack_base::{Span, nearest, normalised};
 
-use super::error::{ComposeError, Invalid, nearest};
+use super::error::{ComposeError, Invalid};
 use super::yaml::{Key, Map, Node, Value};
 
 const TOP: &[&str] =
@@ -86,7 +86,7 @@ impl Places<'_> {
             (Some(rest), Some(home)) => home.join(rest.trim_start_matches('/')),
             _ => self.folder.join(path),
         };
-        clean(&path)
+        normalised(&path)
     }
 
     fn replace(&self, node: &mut Node) {
@@ -94,20 +94,6 @@ impl Places<'_> {
             *text = self.resolve(text).to_string_lossy().into_owned();
         }
     }
-}
-
-/// Without `.` and `..`, as the text has them: symbolic links are not looked at.
-pub(super) fn clean(path: &Path) -> PathBuf {
-    path.components().fold(PathBuf::new(), |mut clean, component| {
-        match component {
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::CurDir => {}
-            other => clean.push(other),
-        }
-        clean
-    })
 }
 
 /// Whether a context is fetched by who builds instead of read here.
@@ -320,7 +306,7 @@ fn keep(map: &mut Map, known: &[&[&str]], used: &[&str], place: &str) -> Result<
     let all = || known.iter().copied().flatten().copied();
     for (key, _) in map.entries.iter().filter(|(key, _)| !is_extension(&key.text)) {
         if !all().any(|known| known == key.text) {
-            return Err(unknown(&key.text, &key.span, place, nearest(&key.text, all())));
+            return Err(unknown(&key.text, &key.span, place, nearest(&key.text, all()).map(str::to_owned)));
         }
     }
     map.entries.retain(|(key, _)| used.contains(&key.text.as_str()));

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::error::{ComposeError, Invalid, nearest};
+use carrack_base::nearest;
+
+use super::error::{ComposeError, Invalid};
 use super::interpolate::Variables;
 use super::model::{
     Build, Context, Dependency, Dockerfile, NamedContext, Secret, SecretSource, Service, Ulimit,
@@ -283,7 +285,7 @@ fn granted(section: &Section<'_>, known: Option<&Map>) -> Result<Vec<Secret>, Co
         };
         let Some((key, node)) = known.and_then(|known| known.entry(&name)) else {
             let names = known.into_iter().flat_map(|known| &known.entries);
-            let nearest = nearest(&name, names.map(|(key, _)| key.text.as_str()));
+            let nearest = nearest(&name, names.map(|(key, _)| key.text.as_str())).map(str::to_owned);
             return Err(ComposeError::invalid(&item.span, Invalid::UndefinedSecret { name, nearest }));
         };
         let definition = Section::new(node, format!("secrets.{}", key.text))?;

@@ -167,12 +167,3 @@ pub enum Problem {
         name: String,
     },
 }
-
-/// The known name that is nearest to a wrong one.
-pub(super) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
-    let distance = |known: &&'static str| {
-        strsim::damerau_levenshtein(&name.to_ascii_lowercase(), &known.to_ascii_lowercase())
-    };
-    let best = known.iter().min_by_key(|known| distance(known))?;
-    (distance(best) <= 2.min(name.len() / 2)).then_some(*best)
-}

@@ -1,10 +1,12 @@
 //! One joined line → one instruction.
 
+use carrack_base::nearest;
+
 use super::ast::{
     Add, Argument, CommandLine, Copy, Expose, From, Healthcheck, Heredoc, Instruction, Kind, Pair, Probe,
     Run, Source,
 };
-use super::error::{Problem, nearest};
+use super::error::Problem;
 use super::heredoc::{self, Opening};
 use super::lines::{Line, Placed};
 use super::mount;
@@ -55,8 +57,10 @@ fn read_text(
 ) -> Result<(Text, Kind), Placed> {
     let (keyword, rest) = words::first_word(text);
     let Some(name) = NAMES.iter().copied().find(|name| keyword.eq_ignore_ascii_case(name)) else {
-        let problem =
-            Problem::UnknownInstruction { name: keyword.to_string(), nearest: nearest(&keyword, NAMES) };
+        let problem = Problem::UnknownInstruction {
+            name: keyword.to_string(),
+            nearest: nearest(&keyword, NAMES.iter().copied()),
+        };
         return Err((keyword.range(), problem));
     };
     let reading = Reading { name, keyword: keyword.clone(), rest, escape, heredocs };
@@ -327,7 +331,7 @@ impl Reading {
         let problem = Problem::UnknownFlag {
             name: self.name.to_owned(),
             flag: flag.name.to_string(),
-            nearest: nearest(&flag.name, known),
+            nearest: nearest(&flag.name, known.iter().copied()),
         };
         Err((flag.range.clone(), problem))
     }

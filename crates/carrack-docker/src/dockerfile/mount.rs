@@ -1,7 +1,9 @@
 //! `RUN --mount=type=cache,target=/target,…`.
 
+use carrack_base::nearest;
+
 use super::ast::{Mount, MountKind, Sharing};
-use super::error::{Problem, nearest};
+use super::error::Problem;
 use super::lines::Placed;
 use super::text::Text;
 
@@ -70,7 +72,8 @@ pub(super) fn read(text: &Text) -> Result<Mount, Placed> {
         };
         let lower = key.to_ascii_lowercase();
         let Some(known) = KEYS.iter().copied().find(|known| *known == lower) else {
-            let problem = Problem::UnknownMountKey { nearest: nearest(&lower, KEYS), key: lower };
+            let problem =
+                Problem::UnknownMountKey { nearest: nearest(&lower, KEYS.iter().copied()), key: lower };
             return Err((key.range(), problem));
         };
         let bad = |found: &Text, expected| {

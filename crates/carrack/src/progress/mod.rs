@@ -14,7 +14,7 @@ use carrack_base::{BuildEvent, EventSink, StepId, StepOutcome};
 
 use crate::terminal::Terminal;
 
-pub(crate) use words::bytes;
+pub(crate) use words::{bytes, plural};
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

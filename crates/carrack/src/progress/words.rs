@@ -114,6 +114,11 @@ pub(crate) fn bytes(size: u64) -> String {
     }
 }
 
+/// The word for one of a thing, or for several.
+pub(crate) fn plural(count: usize, word: &str) -> String {
+    if count == 1 { word.to_owned() } else { format!("{word}s") }
+}
+
 /// One JSON object for an event. The names are stable; texts are for people.
 pub(super) fn json(event: &BuildEvent) -> Value {
     let seconds = |time: &Duration| time.as_secs_f64();

@@ -1,5 +1,7 @@
 //! Waivers themselves.
 
+use carrack_base::nearest;
+
 use super::super::model::Model;
 use super::super::{Found, allowed, named};
 
@@ -15,11 +17,8 @@ pub(crate) fn unknown(model: &Model<'_>) -> Vec<Found> {
     for comment in comments.flatten() {
         for name in allowed(comment).filter(|name| named(name).is_none()) {
             let found_at = Found::at(comment.text.range(), format!("there is no check `{name}`"));
-            let nearest = super::super::CHECKS
-                .iter()
-                .map(|check| check.name)
-                .min_by_key(|known| strsim::levenshtein(known, name));
-            found.push(match nearest.filter(|nearest| strsim::levenshtein(nearest, name) <= 3) {
+            let known = super::super::CHECKS.iter().map(|check| check.name);
+            found.push(match nearest(name, known) {
                 Some(nearest) => found_at.hint(format!("did you mean `{nearest}`?")),
                 None => found_at,
             });

@@ -14,14 +14,14 @@ use carrack_oci::{
 use carrack_sandbox::Launcher;
 use carrack_store::Store;
 
-use super::{Site, docker, plural};
+use super::{Site, docker};
 use crate::arguments::Build;
 use crate::blobs::{self, Blobs};
 use crate::caller::Caller;
 use crate::engine::EngineName;
 use crate::failure::Failure;
 use crate::output::{Destination, Output, OutputKind};
-use crate::progress::View;
+use crate::progress::{View, plural};
 use crate::workspace::{self, Desk, Names, Order, Prepared};
 
 /// How long an engine may take to answer at all.

@@ -22,7 +22,7 @@ use crate::arguments::Build;
 use crate::caller::Caller;
 use crate::engine::EngineName;
 use crate::failure::Failure;
-use crate::progress::{Progress, View};
+use crate::progress::{Progress, View, plural};
 use crate::terminal::Terminal;
 
 /// Everything that a build takes from around it.
@@ -173,8 +173,4 @@ pub(super) fn summary(images: &[BuiltImage]) -> String {
         (built, 0) => format!("{built} {} built", plural(built, "image")),
         (built, unchanged) => format!("{built} {} built, {unchanged} unchanged", plural(built, "image")),
     }
-}
-
-pub(super) fn plural(count: usize, word: &str) -> String {
-    if count == 1 { word.to_owned() } else { format!("{word}s") }
 }

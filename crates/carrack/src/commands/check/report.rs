@@ -4,6 +4,7 @@ use annotate_snippets::Level;
 use carrack_docker::check::{CHECKS, Edit, Finding, Severity};
 use serde_json::{Value, json};
 
+use crate::progress::plural;
 use crate::snippet;
 use crate::terminal::Terminal;
 
@@ -31,8 +32,8 @@ pub(super) fn text(findings: &[Finding], terminal: &Terminal) -> String {
         |severity: Severity| findings.iter().filter(|finding| finding.check.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if errors + warnings > 0 {
-        let plural = |count: usize| if count == 1 { "" } else { "s" };
-        text.push_str(&format!("{errors} error{}, {warnings} warning{}\n", plural(errors), plural(warnings)));
+        let (error, warning) = (plural(errors, "error"), plural(warnings, "warning"));
+        text.push_str(&format!("{errors} {error}, {warnings} {warning}\n"));
     }
     text
 }

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
+use carrack_base::normalised;
 use carrack_cargo::locate::{LocateError, Location, locate};
 use carrack_cargo::toolchain::read_toolchain_file;
 use carrack_docker::check::{Edit, Fix, Member, Surroundings, Workspace, takes_results};
@@ -107,17 +108,7 @@ fn toml(path: &Path) -> Result<Option<Document<String>>, Failure> {
 
 /// A path below the context with slashes; nothing if it is not below.
 fn relative(path: &Path, context: &Path) -> Option<String> {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::CurDir => {}
-            other => clean.push(other),
-        }
-    }
-    clean.strip_prefix(context).ok()?.to_str().map(str::to_owned)
+    normalised(path).strip_prefix(context).ok()?.to_str().map(str::to_owned)
 }
 
 fn workspace(location: &Location, context: &Path) -> Result<Workspace, Failure> {

@@ -25,12 +25,12 @@ use carrack_graph::{Backend, BuiltImage};
 use carrack_sandbox::Launcher;
 use carrack_store::Store;
 
-use super::build::{load, make, plural, summary};
+use super::build::{load, make, summary};
 use crate::arguments::{Compose, ComposeBuild, ComposeCommand};
 use crate::caller::Caller;
 use crate::engine::{self, EngineName};
 use crate::failure::{Failure, ServiceProblem};
-use crate::progress::{Progress, View};
+use crate::progress::{Progress, View, plural};
 use crate::terminal::Terminal;
 use crate::workspace::{self, Desk, Names, Order, Planned, tagged};
 use sort::{CargoService, Chosen, DockerService, Sorted};

@@ -173,12 +173,9 @@ pub(super) fn choose(
 
 /// The binary that was probably meant: one that begins or ends like the name, or has almost its letters.
 fn nearest(name: &str, known: &[String]) -> Option<String> {
-    let distance = |known: &String| match known.starts_with(name) || known.ends_with(name) {
-        true => 0,
-        false => strsim::damerau_levenshtein(known, name),
-    };
-    let alike = known.iter().filter(|known| distance(known) <= known.len().div_ceil(3));
-    alike.min_by_key(|known| distance(known)).cloned()
+    let alike = known.iter().find(|known| known.starts_with(name) || known.ends_with(name));
+    let alike = alike.map(String::as_str);
+    alike.or_else(|| carrack_base::nearest(name, known.iter().map(String::as_str))).map(str::to_owned)
 }
 
 enum Place {

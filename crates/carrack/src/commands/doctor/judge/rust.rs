@@ -10,6 +10,7 @@ use crate::commands::doctor::facts::{Linker, Member, RustFacts, Unread, Workspac
 use crate::commands::doctor::finding::{Check, Finding, State};
 use crate::commands::doctor::version::Version;
 use crate::engine::EngineName;
+use crate::progress::plural;
 
 pub(super) fn judge(rust: &RustFacts, engine: &EngineName) -> Vec<Finding> {
     let (toolchain, release) = toolchain(rust);
@@ -117,7 +118,7 @@ fn members(workspace: &WorkspaceFacts) -> Option<Finding> {
     let unread = match workspace.members.as_ref()? {
         Ok(members) => {
             let count = members.len();
-            let word = if count == 1 { "package" } else { "packages" };
+            let word = plural(count, "package");
             return Some(finding(State::Ok, format!("{count} {word} in {}", workspace.path.display())));
         }
         Err(unread) => unread,
