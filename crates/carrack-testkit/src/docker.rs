@@ -17,7 +17,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -76,14 +76,12 @@ impl Docker {
         Self::try_start_with_images(folder).map_err(|why| skipped(test, &why)).ok()
     }
 
-    /// The daemon that all tests of this process share, one after another, with [`RUST_IMAGE`] and [`SLIM_IMAGE`] in it, or
-    /// a word about why there is none. The images are made once and kept below `folder`.
-    pub fn dockyard(test: &str, folder: &Path) -> Option<MutexGuard<'static, Self>> {
-        static SHARED: OnceLock<Result<Mutex<Docker>, String>> = OnceLock::new();
-        let shared = SHARED.get_or_init(|| Self::try_start_with_images(folder).map(Mutex::new));
-        let shared = shared.as_ref().map_err(|why| skipped(test, why)).ok()?;
-        // A test that failed leaves the engine as it is, which is as good as any.
-        Some(shared.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The daemon that all tests of this process share, with [`RUST_IMAGE`] and [`SLIM_IMAGE`] in it, or a word about why
+    /// there is none. The images are made once and kept below `folder`.
+    pub fn dockyard(test: &str, folder: &Path) -> Option<&'static Self> {
+        static SHARED: OnceLock<Result<Docker, String>> = OnceLock::new();
+        let shared = SHARED.get_or_init(|| Self::try_start_with_images(folder));
+        shared.as_ref().map_err(|why| skipped(test, why)).ok()
     }
 
     fn try_start_with_images(folder: &Path) -> Result<Self, String> {

@@ -55,11 +55,10 @@ impl Dockyard {
         command
     }
 
-    /// Throws away layers and images without a name, so that nobody gains from another one's build. Images with a name stay,
-    /// but no build takes from them; cache mounts stay, and each project has its own.
+    /// Throws away layers, cache mounts and images without a name. Images with one stay, but no build takes from them.
     pub(super) fn forget(&self) -> Result<(), String> {
         time(self.client().args(["image", "prune", "--force"]))?;
-        time(self.client().args(["builder", "prune", "--all", "--force", "--filter", "type=regular"]))?;
+        time(self.client().args(["builder", "prune", "--all", "--force"]))?;
         Ok(())
     }
 

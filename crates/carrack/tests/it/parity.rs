@@ -174,8 +174,8 @@ fn images_of_both_engines_are_alike() {
     let images = ENGINES.map(|engine| {
         let arguments = ["build", "--engine", engine, "--load"];
         let network: &[&str] = if engine == "docker" { &["--network", "host"] } else { &[] };
-        carrack(&docker, &stage, &[&arguments[..], network].concat()).expect_code(0);
-        SERVICES.map(|service| described(&docker, service))
+        carrack(docker, &stage, &[&arguments[..], network].concat()).expect_code(0);
+        SERVICES.map(|service| described(docker, service))
     });
     let [[door, plain], [door_of_docker, plain_of_docker]] = images;
     assert_eq!(door.code, Some(41), "{}", door.said);
@@ -192,7 +192,7 @@ fn code_that_does_not_compile_fails_alike() {
     stage.project.write("door/src/main.rs", "fn main() {\n    let door: u8 = \"open\";\n}\n");
     for engine in ENGINES {
         let network: &[&str] = if engine == "docker" { &["--network", "host"] } else { &[] };
-        let failed = carrack(&docker, &stage, &[&["build", "--engine", engine], network].concat());
+        let failed = carrack(docker, &stage, &[&["build", "--engine", engine], network].concat());
         failed
             .expect_code(1)
             .expect_stderr("error[E0308]: mismatched types")
@@ -213,7 +213,7 @@ fn a_signal_stops_a_workspaces_build_in_the_engine() {
     );
     let arguments = ["build", "--engine", "docker", "--network", "host"];
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-        let mut child = command(&docker, &stage, &arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command(docker, &stage, &arguments).stderr(Stdio::piped()).spawn().unwrap();
         // Waits as long as it takes, as the harness does, unless the build ends by itself.
         while command_lines(STEP).is_empty() {
             assert_eq!(child.try_wait().unwrap(), None, "it ended by itself");
@@ -229,7 +229,7 @@ fn a_signal_stops_a_workspaces_build_in_the_engine() {
     }
     stage.project.write("gate/build.rs", "fn main() {}\n");
     stage.project.write("shared/src/lib.rs", "pub const NUMBER: u32 = 2;\n");
-    finish(&mut command(&docker, &stage, &arguments)).expect_code(0);
+    finish(&mut command(docker, &stage, &arguments)).expect_code(0);
     let ran = docker.run(&["run", "--rm", "--network", "none", "gate"]).expect_code(0);
     assert_eq!(ran.stdout, "gate 2\n", "what was interrupted leaves nothing stale");
 }

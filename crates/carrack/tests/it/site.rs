@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::MutexGuard;
 use std::time::{Duration, SystemTime};
 
 use carrack_testkit::{Docker, Finished, Program, Project, Steps, has_program, skipped};
@@ -16,7 +15,7 @@ pub(crate) const APPLICATION: &str = "[application ";
 
 /// A workspace that Docker builds.
 pub(crate) struct Site {
-    pub(crate) docker: MutexGuard<'static, Docker>,
+    pub(crate) docker: &'static Docker,
     pub(crate) project: Project,
     /// The workspace's folder in the project.
     folder: String,
