@@ -70,7 +70,7 @@ fn a_file_that_a_macro_reads_in_secret_is_not_missed() {
         assert_eq!(site.says("says", &[]), format!("{text}\n"));
     }
     // As much as the last one, in two folders of one name: another checkout of the same project.
-    let other = Site::new(TEST, "secret", || Some(site.project.copy())).unwrap();
+    let other = site.beside(site.project.copy());
     for (site, text) in [(&other, "five"), (&site, "six"), (&other, "seven"), (&site, "eight")] {
         site.project.write("secret/words/text", text);
         site.build("says");

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use carrack_testkit::{Docker, Finished, Program, Project, Steps, has_program, skipped};
@@ -21,7 +22,11 @@ pub(crate) struct Site {
     folder: String,
     /// Carrack's state and cargo's home.
     around: Project,
+    /// These tests look at what is cached in the engine that they share, so they take turns.
+    _turn: Option<MutexGuard<'static, ()>>,
 }
+
+static TURN: Mutex<()> = Mutex::new(());
 
 impl Site {
     /// The workspace in `folder` of a project, with the generated files; or a word about why there can be none.
@@ -32,10 +37,20 @@ impl Site {
                 return None;
             }
         }
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let docker = Docker::dockyard(test, &dockyard_folder())?;
-        let site = Self { docker, project: project()?, folder: folder.to_owned(), around: Project::new() };
+        let (folder, around) = (folder.to_owned(), Project::new());
+        let site = Self { docker, project: project()?, folder, around, _turn: Some(turn) };
         site.init();
         Some(site)
+    }
+
+    /// Another workspace of the same test.
+    pub(crate) fn beside(&self, project: Project) -> Self {
+        let (docker, folder) = (self.docker, self.folder.clone());
+        let site = Self { docker, project, folder, around: Project::new(), _turn: None };
+        site.init();
+        site
     }
 
     pub(crate) fn workspace(&self) -> PathBuf {
