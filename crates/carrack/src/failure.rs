@@ -366,8 +366,8 @@ impl Failure {
             Self::Service { service, span, why } => compose::service(service, span, why),
             Self::ServicesNeedDocker { services } => compose::needs_docker(services),
             Self::NotYet { key, value, possible } => {
-                Words::new(format!("cannot use the image {value} as {key} yet"))
-                    .hint(format!("set `{key} = \"{possible}\"`, or leave the key out"))
+                Words::new(format!("the embedded engine cannot use the image {value} as {key} yet"))
+                    .hint(format!("build with `--engine docker`, or set `{key} = \"{possible}\"`"))
             }
             Self::BuildVariable { name } => {
                 Words::new(format!("cannot pass {name} to the build: it is not set, and `build-env` asks for it"))

@@ -181,7 +181,12 @@ pub const FILE_KEYS: &[Key] = &[
         Level::Both,
         "Where it is in the image; with a trailing `/`, the folder that it is put into.",
     ),
-    key("mode", Shape::Mode, Level::Both, "Permission bits of the files. Default: as they are."),
+    key(
+        "mode",
+        Shape::Mode,
+        Level::Both,
+        "Permission bits of the files. Default: 0644, or 0755 for programs; with Docker's engines as they are.",
+    ),
     key("owner", Shape::User, Level::Both, "Whose they are. Default: root's."),
 ];
 

@@ -31,6 +31,7 @@ pub use model::{
     Build, Context, Dependency, Dockerfile, NamedContext, Project, Secret, SecretSource, Service, Ulimit,
     Warning,
 };
+pub use normal::is_remote;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

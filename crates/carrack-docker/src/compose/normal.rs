@@ -97,7 +97,7 @@ impl Places<'_> {
 }
 
 /// Whether a context is fetched by who builds instead of read here.
-pub(super) fn is_remote(context: &str) -> bool {
+pub fn is_remote(context: &str) -> bool {
     context.contains("://") || ["git@", "github.com/"].iter().any(|prefix| context.starts_with(prefix))
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use carrack_base::Cancel;
 use carrack_cargo::init::{self, FileKind, GeneratedFile, Ownership, ownership};
+use carrack_cargo::locate::locate;
 use carrack_engine::Inputs;
 use carrack_sandbox::Launcher;
 use carrack_store::Store;
@@ -13,7 +14,7 @@ use crate::arguments::{Init, InitFile};
 use crate::caller::Caller;
 use crate::failure::{Failure, code};
 use crate::terminal::Terminal;
-use crate::workspace::{self, Desk};
+use crate::workspace::{self, Desk, Order};
 
 /// A generated file beside the one that is there.
 struct Compared {
@@ -44,9 +45,11 @@ pub(crate) fn run(
     let inputs = Inputs::new(&store, cancel.clone());
     let launcher = Launcher::this_program();
     let desk = Desk { caller, store: &store, inputs: &inputs, launcher: &launcher, terminal, cancel };
-    let (plan, around) = workspace::plan_for_docker(&desk, &arguments.path)?;
+    let location = locate(&arguments.path, &caller.cargo_home())?;
+    let planned = workspace::plan(&desk, &Order::default(), location)?;
+    let (plan, around) = (&planned.plan, planned.around_docker()?);
     let mut files = Vec::new();
-    for file in init::generate(&plan, &around).map_err(Failure::Init)? {
+    for file in init::generate(plan, &around).map_err(Failure::Init)? {
         let present = match std::fs::read_to_string(&file.path) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,

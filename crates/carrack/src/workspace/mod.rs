@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use carrack_base::{Cancel, ContentDigest, Platform};
 use carrack_cargo::init::{self, DockerFiles, Ownership};
-use carrack_cargo::locate::{Location, locate};
+use carrack_cargo::locate::Location;
 use carrack_cargo::lower::{self, ServiceImage, Surroundings};
 use carrack_cargo::plan::{self, CargoPlan, Request, Selection, build_command};
 use carrack_cargo::tool::{CargoTool, PathPackage};
@@ -28,7 +28,8 @@ use crate::failure::Failure;
 use crate::terminal::Terminal;
 use toolchain::Builder;
 
-/// What of a workspace is wanted, and as what.
+/// What of a workspace is wanted, and as what; by default everything, as it is configured.
+#[derive(Default)]
 pub(crate) struct Order {
     pub(crate) selection: Selection,
     pub(crate) platforms: Vec<Platform>,
@@ -48,6 +49,12 @@ pub(crate) enum Names {
     Configured { tags: Vec<String> },
     /// Images of each binary.
     Each(BTreeMap<String, Vec<ServiceImage>>),
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self::Configured { tags: Vec::new() }
+    }
 }
 
 /// A workspace whose plan is known.
@@ -81,56 +88,36 @@ pub(crate) struct Desk<'a> {
     pub(crate) cancel: &'a Cancel,
 }
 
-/// The plan of the workspace around `path` as it is configured, and what the files for Docker depend on besides.
-///
-/// Errors: as those of [`prepare`].
-pub(crate) fn plan_for_docker(
-    desk: &Desk<'_>,
-    path: &Path,
-) -> Result<(CargoPlan, init::Surroundings), Failure> {
-    let location = locate(path, &desk.caller.cargo_home())?;
-    let builder = toolchain::find(desk.caller, &location.root, desk.store, desk.inputs)?;
-    let request = Request {
-        host: builder.rustc.host.clone(),
-        target_dir: PathBuf::from(plan::TARGET),
-        ..Request::default()
-    };
-    let plan = planning::plan(desk, &location, &builder, &request, &Selection::default())?.plan;
-    let around = around_docker(&plan, &location, &builder)?;
-    Ok((plan, around))
-}
-
 impl Planned {
     /// What Docker needs to build this plan.
     ///
     /// Errors: no right Dockerfile is possible.
     pub(crate) fn docker_files(&self) -> Result<DockerFiles, Failure> {
-        let around = around_docker(&self.plan, &self.location, &self.builder)?;
-        init::docker_files(&self.plan, &around).map_err(Failure::Init)
+        init::docker_files(&self.plan, &self.around_docker()?).map_err(Failure::Init)
     }
-}
 
-fn around_docker(
-    plan: &CargoPlan,
-    location: &Location,
-    builder: &Builder,
-) -> Result<init::Surroundings, Failure> {
-    let file = location.toolchain_file.as_deref().map(read_toolchain_file).transpose()?;
-    let channel = file.and_then(|file| file.channel).filter(|channel| !channel.starts_with('/'));
-    // What the project is called was decided when its files were first written: a checkout's folder has any name.
-    let dockerfile = std::fs::read_to_string(plan.root.join("Dockerfile")).unwrap_or_default();
-    let project = match init::ownership(&dockerfile) {
-        Ownership::Sealed { project } | Ownership::Broken { project } => project,
-        Ownership::Foreign => init::project_name(&plan.root),
-    };
-    let at_home = |config: &&PathBuf| !config.starts_with(&location.cargo_home);
-    Ok(init::Surroundings {
-        project,
-        channel,
-        rustc_release: builder.rustc.release.clone(),
-        repository: plan.root.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_owned),
-        cargo_configs: location.cargo_configs.iter().filter(at_home).cloned().collect(),
-    })
+    /// What the files for Docker depend on besides the plan.
+    ///
+    /// Errors: the toolchain file makes no sense.
+    pub(crate) fn around_docker(&self) -> Result<init::Surroundings, Failure> {
+        let Self { plan, location, builder, .. } = self;
+        let file = location.toolchain_file.as_deref().map(read_toolchain_file).transpose()?;
+        let channel = file.and_then(|file| file.channel).filter(|channel| !channel.starts_with('/'));
+        // What the project is called was decided when its files were first written: a checkout's folder has any name.
+        let dockerfile = std::fs::read_to_string(plan.root.join("Dockerfile")).unwrap_or_default();
+        let project = match init::ownership(&dockerfile) {
+            Ownership::Sealed { project } | Ownership::Broken { project } => project,
+            Ownership::Foreign => init::project_name(&plan.root),
+        };
+        let elsewhere = |config: &&PathBuf| !config.starts_with(&location.cargo_home);
+        Ok(init::Surroundings {
+            project,
+            channel,
+            rustc_release: builder.rustc.release.clone(),
+            repository: plan.root.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_owned),
+            cargo_configs: location.cargo_configs.iter().filter(elsewhere).cloned().collect(),
+        })
+    }
 }
 
 /// The plan of what is ordered from the workspace at `location`.

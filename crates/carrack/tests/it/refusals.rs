@@ -329,13 +329,13 @@ fn text_that_is_no_toml() {
 fn images_as_builder_and_base() {
     check_configuration(
         "\n[package.metadata.carrack]\nbase = \"debian:bookworm-slim\"\n",
-        "error: cannot use the image debian:bookworm-slim as base yet\n\
-        hint: set `base = \"closure\"`, or leave the key out\n",
+        "error: the embedded engine cannot use the image debian:bookworm-slim as base yet\n\
+        hint: build with `--engine docker`, or set `base = \"closure\"`\n",
     );
     check_configuration(
         "\n[workspace.metadata.carrack]\nbuilder = \"rust:1.95\"\n\n[workspace]\n",
-        "error: cannot use the image rust:1.95 as builder yet\n\
-        hint: set `builder = \"host\"`, or leave the key out\n",
+        "error: the embedded engine cannot use the image rust:1.95 as builder yet\n\
+        hint: build with `--engine docker`, or set `builder = \"host\"`\n",
     );
 }
 

@@ -20,8 +20,7 @@ use crate::workspace::Planned;
 
 /// Whether docker would fetch a context of this name.
 pub(super) fn is_url(path: &Path) -> bool {
-    let text = path.to_string_lossy();
-    text.contains("://") || text.starts_with("git@")
+    carrack_docker::compose::is_remote(&path.to_string_lossy())
 }
 
 /// Builds a Dockerfile.

@@ -202,14 +202,8 @@ impl Site<'_> {
                 binaries: images.keys().cloned().collect(),
                 workspace: false,
             },
-            platforms: Vec::new(),
-            profile: None,
-            features: Vec::new(),
-            no_default_features: false,
-            locked: false,
-            offline: false,
             names: Names::Each(images),
-            labels: BTreeMap::new(),
+            ..Order::default()
         };
         let location = locate(root, &self.caller.cargo_home())?;
         let planned = workspace::plan(desk, &order, location)?;
