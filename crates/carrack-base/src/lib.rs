@@ -2,7 +2,7 @@
 //!
 //! A type enters this crate only when three others need it: digests ([`Digest`], [`ContentDigest`]), the
 //! [`Platform`], paths inside images ([`ImagePath`]), places in source text ([`Span`]), what a build says while it
-//! runs ([`BuildEvent`]) and how it is stopped ([`Cancel`]). So do the
+//! runs ([`BuildEvent`]), how it is stopped ([`Cancel`]) and the files of a compiled unit ([`UnitFile`]). So do the
 //! two rules [`nearest`] and [`normalised`].
 
 mod cancel;
@@ -13,6 +13,7 @@ mod image_path;
 mod platform;
 mod span;
 mod spelling;
+mod unit;
 
 pub use cancel::Cancel;
 pub use digest::{ContentDigest, Digest, DigestParseError, Sha256Writer};
@@ -22,3 +23,4 @@ pub use image_path::{ImagePath, ImagePathError};
 pub use platform::{Platform, PlatformParseError};
 pub use span::{SourceText, Span};
 pub use spelling::nearest;
+pub use unit::{UnitContent, UnitFile};
