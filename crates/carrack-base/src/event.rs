@@ -84,6 +84,10 @@ pub enum BuildEvent {
         target: String,
         /// Whether it was there before the step ran.
         fresh: bool,
+        /// Why it was not.
+        reason: Option<String>,
+        /// Where it came from, if it was there and was not made on this machine (`registry`).
+        origin: Option<String>,
     },
     /// A step ended.
     StepFinished {

@@ -2,7 +2,8 @@
 //!
 //! Owns everything that Carrack knows about cargo: where a workspace is ([`locate`]), how it is configured
 //! ([`config`]), which services come out of it and by which command line ([`plan`]), what cargo says while it runs
-//! ([`messages`]), what the build turned out to depend on ([`discovered`]), which variables it may see
+//! ([`messages`]), what the build turned out to depend on ([`discovered`]), which compiled
+//! units can be used again ([`units`]), which variables it may see
 //! ([`environment`]), which toolchain runs it ([`toolchain`]), what a failure means ([`missing`]), and how the same plan is
 //! written down for Docker ([`init`]).
 //!
@@ -23,3 +24,4 @@ mod pattern;
 pub mod plan;
 pub mod tool;
 pub mod toolchain;
+pub mod units;

@@ -9,9 +9,7 @@
 //! Parsing never fails: a line that is not understood is passed through. Nothing is drawn and nothing is kept beyond
 //! the line in hand, of which at most [`LINE_LIMIT`] bytes are held back.
 
-use std::ffi::OsString;
 use std::fmt;
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -62,13 +60,6 @@ pub enum CargoNews {
         target: String,
         /// Where it lies, as cargo sees it.
         path: PathBuf,
-    },
-    /// A build script has run, now or earlier.
-    BuildScript {
-        /// Its package.
-        package: PackageName,
-        /// Its OUT_DIR, as cargo sees it.
-        out_dir: PathBuf,
     },
     /// The compiler has something to say.
     Diagnostic {
@@ -132,35 +123,6 @@ impl PackageName {
         };
         Self { name: name.to_owned(), version: version.to_owned(), id: id.to_owned() }
     }
-
-    /// The folder of a path package, as cargo sees it; `None` for what comes from a registry or git.
-    pub fn folder(&self) -> Option<PathBuf> {
-        let before_1_77 = self.id.split_once("(path+file://").map(|(_, rest)| rest.trim_end_matches(')'));
-        let url = self.id.strip_prefix("path+file://").or(before_1_77)?;
-        let end = url.find(['#', '?']).unwrap_or(url.len());
-        Some(PathBuf::from(OsString::from_vec(percent_decoded(&url[..end]))))
-    }
-}
-
-/// Undoes `%20` and its like in a URL.
-fn percent_decoded(url: &str) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(url.len());
-    let mut rest = url.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let code =
-            after.get(..2).filter(|_| byte == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
-        match code.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(code) => {
-                decoded.push(code);
-                rest = &after[2..];
-            }
-            None => {
-                decoded.push(byte);
-                rest = after;
-            }
-        }
-    }
-    decoded
 }
 
 impl fmt::Display for PackageName {
@@ -204,10 +166,6 @@ enum Message {
         executable: Option<PathBuf>,
         fresh: bool,
     },
-    BuildScriptExecuted {
-        package_id: String,
-        out_dir: PathBuf,
-    },
     #[serde(rename = "compiler-message")]
     Rendered {
         package_id: String,
@@ -240,9 +198,6 @@ fn message(line: Vec<u8>, news: &mut impl FnMut(CargoNews)) {
             if let Some(path) = executable {
                 news(CargoNews::Executable { package, target: target.name, path });
             }
-        }
-        Some(Message::BuildScriptExecuted { package_id, out_dir }) => {
-            news(CargoNews::BuildScript { package: PackageName::from_id(&package_id), out_dir });
         }
         Some(Message::Rendered { package_id, message }) => {
             if let Some(rendered) = message.rendered {
@@ -478,14 +433,6 @@ mod tests {
         ] {
             assert_eq!(PackageName::from_id(id).to_string(), expected);
         }
-    }
-
-    #[test]
-    fn path_packages_know_their_folder() {
-        let folder = |id: &str| PackageName::from_id(id).folder();
-        assert_eq!(folder("path+file:///a%20b/%C3%A9#app@0.1.0"), Some(PathBuf::from("/a b/é")));
-        assert_eq!(folder("app 0.1.0 (path+file:///work/app)"), Some(PathBuf::from("/work/app")));
-        assert_eq!(folder("registry+https://github.com/rust-lang/crates.io-index#serde@1.0.229"), None);
     }
 
     #[test]

@@ -1,34 +1,42 @@
-//! Runs a step's command: locks its build folder, makes stale results impossible, starts the sandbox, listens.
+//! Runs a step's command: locks its build folder, puts kept units under it, starts the sandbox, listens, and takes the
+//! units that it made.
 //!
 //! ```text
-//! <build folder>/target     what the command builds
+//! <build folder>/target     what the last run built, over the units that it found; the next one begins with an empty one
+//! <build folder>/stays      what of it the next run finds all the same: intermediate results that the program itself checks
 //! <build folder>/upper      what it wrote into its sources: they stay as they are, and it finds its files again
-//! <build folder>/work       overlayfs' own
+//! <build folder>/work       overlayfs' own, as is `work-target`
 //! <build folder>/text       files that the graph gave as text
 //! <build folder>/home       HOME of a command that runs outside of a sandbox
-//! <build folder>/seen       which content of the sources the folder has seen (module `seen`)
-//! <build folder>/outside    which content of other files it has seen (module `outside`)
+//! <build folder>/running    there while a run is under way, or was killed
 //! <build folder>/written    what lay under each file of `upper` when it was written (module `written`)
 //! ```
+//!
+//! # Never stale
+//!
+//! A program that compares times can't tell an old result from a new one when times lie. So it never meets any: its build
+//! folder is empty but for units that fit what is there now, by content, and these are dated so that they are newer than
+//! every source that they were compiled from and older than everything that is compiled. Units whose sources can't be known
+//! to have stayed the same while they were compiled are not taken.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use carrack_base::{BuildEvent, Cancel, EventSink, StepId, StepOutcome};
-use carrack_graph::{ExecMount, ExecOp, ExecRoot, Invalidation, Listing, Observed, Observer, Places, Tool};
+use carrack_base::{BuildEvent, Cancel, ContentDigest, EventSink, StepId, StepOutcome};
+use carrack_graph::{ExecMount, ExecOp, ExecRoot, HarvestedUnit, Observed, OfferedUnit, Places, Run, Tool};
 use carrack_sandbox::{Child, Command, Exit, IdMap, Launcher, Mount, Root, Sandbox, Stdio, Support};
-use carrack_store::{Scratch, Store, TargetFolder};
+use carrack_store::{NewUnit, Scratch, Store, Taking, TargetFolder, UnitAge};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::error::{At, EngineError};
-use crate::inputs::Sources;
-use crate::outside::{Moment, changed};
-use crate::seen::Seen;
+use crate::inputs::{Inputs, Sources};
+use crate::world::{Moment, Seen, changed};
 use crate::written;
 
 /// How often a build that waits for its command looks whether it has to stop.
@@ -38,22 +46,14 @@ const HOSTNAME: &str = "carrack";
 /// Everything that a run needs besides its op.
 pub(crate) struct Runner<'a> {
     pub(crate) store: &'a Store,
+    pub(crate) inputs: &'a Inputs<'a>,
     pub(crate) launcher: &'a Launcher,
     pub(crate) tool: &'a dyn Tool,
     pub(crate) events: &'a dyn EventSink,
     pub(crate) cancel: &'a Cancel,
     pub(crate) step: StepId,
-    /// Empties the build folder first.
+    /// Uses nothing that an earlier run left.
     pub(crate) anew: bool,
-}
-
-/// Files of the host whose content, as far as the build folder knows it, can't be relied on.
-#[derive(Default)]
-pub(crate) struct Doubts {
-    /// Files outside of the sources that changed since the last run.
-    pub(crate) outside: BTreeSet<PathBuf>,
-    /// Files that changed while the last run may have read them.
-    pub(crate) touched: BTreeSet<PathBuf>,
 }
 
 /// A run that ended well.
@@ -70,6 +70,16 @@ pub(crate) struct Workbench {
     /// The folder of the host that the command may write to as if it were its own.
     sources: PathBuf,
     pub(crate) places: Places,
+}
+
+/// What the command finds in its build folder.
+enum Found {
+    /// Nothing.
+    Nothing,
+    /// Folders with units, topmost first, that can't be written to.
+    Below(Vec<PathBuf>),
+    /// Units that were put into it.
+    Planted,
 }
 
 impl Runner<'_> {
@@ -111,7 +121,7 @@ impl Runner<'_> {
         Ok(Workbench { folder, isolated, sources: sources.unwrap_or_default(), places })
     }
 
-    /// Runs the command once. `doubts` are files that may have changed without any sign that the command could see.
+    /// Runs the command once.
     ///
     /// Errors: the command failed, the sandbox could not be set up, the build was told to stop.
     pub(crate) fn run(
@@ -119,39 +129,56 @@ impl Runner<'_> {
         op: &ExecOp,
         workbench: &Workbench,
         sources: &Sources,
-        doubts: &Doubts,
     ) -> Result<Ran, EngineError> {
         let start = Instant::now();
         let folder = workbench.folder.path();
-        let listing = sources.listing();
-        let seen = self.prepare(workbench, sources, &listing, doubts)?;
-        let seen_path = folder.join("seen");
-        let seen = seen.begin(&listing, &seen_path)?;
-        let began = changed(&seen_path).unwrap_or_default();
+        let began = self.prepare(workbench)?;
+        let world = Seen {
+            inputs: self.inputs,
+            sources,
+            op,
+            places: &workbench.places,
+            writable: &workbench.sources,
+            upper: folder.join("upper"),
+            isolated: workbench.isolated,
+            began,
+            contents: Mutex::default(),
+        };
+        let realm = self.tool.realm(op, &workbench.target_as_seen(op));
+        let (mut run, found) = self.find(op, workbench, realm, &world)?;
         self.events.emit(BuildEvent::StepStarted { step: self.step, name: op.name.clone() });
-        let result = self.command(op, workbench);
+        let result = self.command(op, workbench, &found, &mut *run);
         // The kernel leaves a folder without any permission in it, which a user could not remove without knowing why.
         let _ = workbench.folder.remove("work");
-        let succeeded = matches!(result, Ok((Exit::Code(0), _)));
+        let _ = workbench.folder.remove("work-target");
+        let cancelled = self.cancel.signal();
+        if cancelled.is_none() {
+            written::note(folder, &workbench.sources)?;
+        }
+        // What the command wrote is looked at anew.
+        let world = Seen { contents: Mutex::default(), ..world };
+        let target = workbench.target();
+        let harvested = run.harvest(&target, &world).at("read", &target)?;
+        if let Some(realm) = realm {
+            let taking = if matches!(found, Found::Planted) { Taking::Copy } else { Taking::Move };
+            self.keep(op, realm, harvested, &target, taking)?;
+        }
+        if let Some(signal) = cancelled {
+            // Killed somewhere in the middle: `running` goes on saying that a run is under way.
+            return Err(EngineError::Cancelled { signal });
+        }
         let program = || op.argv.first().cloned().unwrap_or_default();
         let ended = match result {
-            Ok((Exit::Code(0), observer)) => {
-                observer.finish(&workbench.places).at("read", folder.join("target"))
-            }
-            Ok((exit, observer)) => Err(EngineError::StepFailed {
+            Ok(Exit::Code(0)) => run.finish(&world).at("read", &target),
+            Ok(exit) => Err(EngineError::StepFailed {
                 step: op.name.clone(),
                 program: program(),
                 exit,
-                transcript: observer.transcript(),
+                transcript: run.transcript(),
             }),
             Err(error) => Err(error),
         };
-        if let Some(signal) = self.cancel.signal() {
-            // Killed somewhere in the middle: `seen` goes on saying that a run is under way.
-            return Err(EngineError::Cancelled { signal });
-        }
-        written::note(folder, &workbench.sources)?;
-        seen.end(succeeded, &seen_path)?;
+        workbench.folder.remove("running")?;
         let (outcome, summary) = match &ended {
             Ok(observed) => (StepOutcome::Ran, observed.summary.clone()),
             Err(_) => (StepOutcome::Failed, String::new()),
@@ -165,74 +192,140 @@ impl Runner<'_> {
         ended.map(|observed| Ran { observed, began })
     }
 
-    /// Brings the build folder into a state in which the command can't take old results for new ones.
-    fn prepare(
-        &self,
-        workbench: &Workbench,
-        sources: &Sources,
-        listing: &Listing,
-        doubts: &Doubts,
-    ) -> Result<Seen, EngineError> {
+    /// Empties the build folder of what the last run built, and notes when this one began.
+    fn prepare(&self, workbench: &Workbench) -> Result<Moment, EngineError> {
         let folder = workbench.folder.path();
-        let seen = match Seen::read(&folder.join("seen")) {
-            Some(seen) if !self.anew => seen,
-            _ => {
-                for name in ["target", "upper", "work", "written", "seen"] {
-                    workbench.folder.remove(name)?;
-                }
-                Seen::default()
+        let running = folder.join("running");
+        // What a killed run wrote into its sources, nobody noted.
+        if self.anew || running.exists() {
+            for name in ["upper", "written"] {
+                workbench.folder.remove(name)?;
             }
-        };
-        for name in ["target", "upper", "work"] {
+        }
+        workbench.set_aside()?;
+        if self.anew {
+            workbench.folder.remove("stays")?;
+        }
+        for name in ["target", "work", "work-target"] {
+            workbench.folder.remove(name)?;
+        }
+        for name in ["target", "upper", "work", "work-target"] {
             let path = folder.join(name);
             fs::create_dir_all(&path).at("create", path)?;
         }
-        written::refresh(folder, &workbench.sources, |path| {
-            sources.name_of(path).and_then(|name| seen.untouched(&name, listing))
-        })?;
-        let mut invalidation = Invalidation::default();
-        // A file that is gone leaves no time to compare.
-        let seen_by_time = |host: &Path| {
-            fs::metadata(host).and_then(|metadata| metadata.modified()).is_ok_and(|time| seen.is_newer(time))
-        };
-        for name in seen.changed(listing) {
-            let Some(host) = sources.on_host(&name) else { continue };
-            let inside = workbench.places.inside(&host);
-            if !seen.knows(&name) {
-                invalidation.appeared.insert(inside.clone());
-            }
-            if seen_by_time(&host) { &mut invalidation.seen } else { &mut invalidation.unseen }
-                .insert(inside);
-        }
-        for host in &doubts.outside {
-            let inside = workbench.places.inside(host);
-            if seen_by_time(host) { &mut invalidation.seen } else { &mut invalidation.unseen }.insert(inside);
-        }
-        invalidation.unseen.extend(doubts.touched.iter().map(|host| workbench.places.inside(host)));
-        self.tool.invalidate(&invalidation, &workbench.places).at("change", folder.join("target"))?;
-        Ok(seen)
+        written::refresh(folder, &workbench.sources)?;
+        fs::write(&running, "").at("write", &running)?;
+        Ok(changed(&running).unwrap_or_default())
     }
 
-    fn command(&self, op: &ExecOp, workbench: &Workbench) -> Result<(Exit, Box<dyn Observer>), EngineError> {
+    /// Puts kept units where the command finds them.
+    fn find(
+        &self,
+        op: &ExecOp,
+        workbench: &Workbench,
+        realm: Option<ContentDigest>,
+        world: &Seen<'_>,
+    ) -> Result<(Box<dyn Run>, Found), EngineError> {
+        let Some(realm) = realm.filter(|_| !self.anew) else {
+            workbench.bring_back()?;
+            let run = self.tool.begin(
+                self.step,
+                op,
+                realm.unwrap_or_else(|| ContentDigest::of(b"")),
+                Vec::new(),
+                world,
+            );
+            return Ok((run, Found::Nothing));
+        };
+        let mut missing: HashSet<ContentDigest> = HashSet::new();
+        loop {
+            let rows = self.store.units(&realm)?.into_iter().filter(|row| !missing.contains(&row.id));
+            let offered = rows.map(|row| OfferedUnit { id: row.id, record: row.record, origin: None });
+            let run = self.tool.begin(self.step, op, realm, offered.collect(), world);
+            let ids = |local: bool| -> Vec<ContentDigest> {
+                run.units().iter().filter(|unit| unit.local == local).map(|unit| unit.id).collect()
+            };
+            let target = workbench.target();
+            if !workbench.isolated {
+                let all: Vec<ContentDigest> = run.units().iter().map(|unit| unit.id).collect();
+                let planted = self.store.plant(&all, &target)?;
+                if planted.missing.is_empty() {
+                    workbench.bring_back()?;
+                    return Ok((run, Found::Planted));
+                }
+                missing.extend(planted.missing);
+                workbench.folder.remove("target")?;
+                fs::create_dir_all(&target).at("create", &target)?;
+                continue;
+            }
+            // Units of packages from elsewhere stay the same from one build to the next.
+            let mut below = Vec::new();
+            let mut lost = Vec::new();
+            for ids in [ids(true), ids(false)].into_iter().filter(|ids| !ids.is_empty()) {
+                let seed = self.store.seed(&ids)?;
+                lost.extend(seed.missing.iter().copied());
+                below.push(seed.path);
+            }
+            if lost.is_empty() {
+                let all: Vec<ContentDigest> = run.units().iter().map(|unit| unit.id).collect();
+                self.store.use_units(&all)?;
+                workbench.bring_back()?;
+                return Ok((run, if below.is_empty() { Found::Nothing } else { Found::Below(below) }));
+            }
+            missing.extend(lost);
+        }
+    }
+
+    /// Keeps the units that a run made, and what else of its results the next run wants to find.
+    fn keep(
+        &self,
+        op: &ExecOp,
+        realm: ContentDigest,
+        harvested: Vec<HarvestedUnit>,
+        target: &Path,
+        taking: Taking,
+    ) -> Result<(), EngineError> {
+        let new = harvested.into_iter().map(|unit| NewUnit {
+            id: unit.id,
+            realm,
+            package: unit.package,
+            workspace: op.build_folder.owner.clone(),
+            record: unit.record,
+            files: unit.files,
+            needs: unit.needs,
+            age: if unit.local { UnitAge::New } else { UnitAge::Old },
+            out_dir: unit.out_dir,
+            from: target.to_owned(),
+        });
+        self.store.keep_units(new.collect(), taking)?;
+        Ok(())
+    }
+
+    fn command(
+        &self,
+        op: &ExecOp,
+        workbench: &Workbench,
+        found: &Found,
+        run: &mut dyn Run,
+    ) -> Result<Exit, EngineError> {
         let scratch = self.scratch()?;
         let mut child = if workbench.isolated {
-            self.spawn_isolated(op, workbench, &scratch.1)?
+            self.spawn_isolated(op, workbench, found, &scratch.1)?
         } else {
             self.spawn_plain(op, workbench)?
         };
-        let mut observer = self.tool.observe(self.step);
         let pipes = [child.stdout.take(), child.stderr.take()];
         let exit = std::thread::scope(|scope| {
             scope.spawn(|| {
                 pump(pipes, |pipe, bytes| match pipe {
-                    0 => observer.stdout(bytes, self.events),
-                    _ => observer.stderr(bytes, self.events),
+                    0 => run.stdout(bytes, self.events),
+                    _ => run.stderr(bytes, self.events),
                 });
+                run.close(self.events);
             });
             self.wait(&mut child)
         })?;
-        observer.close(self.events);
-        Ok((exit, observer))
+        Ok(exit)
     }
 
     /// An empty folder, and what keeps it there.
@@ -266,6 +359,7 @@ impl Runner<'_> {
         &self,
         op: &ExecOp,
         workbench: &Workbench,
+        found: &Found,
         scratch: &Path,
     ) -> Result<Child, EngineError> {
         let folder = workbench.folder.path();
@@ -299,10 +393,17 @@ impl Runner<'_> {
                 ExecMount::Mask { target } => Mount::Mask { target: target.clone() },
             });
         }
-        mounts.push(Mount::Bind {
-            source: folder.join("target"),
-            target: op.build_folder.target.clone(),
-            writable: true,
+        let target = op.build_folder.target.clone();
+        mounts.push(match found {
+            Found::Below(lower) => Mount::Overlay {
+                lower: lower.clone(),
+                upper: folder.join("target"),
+                work: folder.join("work-target"),
+                target,
+            },
+            Found::Nothing | Found::Planted => {
+                Mount::Bind { source: folder.join("target"), target, writable: true }
+            }
         });
         let command = command(op, |text| text.to_owned());
         let sandbox = Sandbox {
@@ -349,10 +450,63 @@ impl Workbench {
         hosts.filter(|host| changed(host).is_some_and(|changed| changed > began)).collect()
     }
 
-    /// The file on the host that an artifact's path means.
+    /// What the last run built.
     pub(crate) fn target(&self) -> PathBuf {
         self.folder.path().join("target")
     }
+
+    /// Where the command finds its build folder.
+    fn target_as_seen(&self, op: &ExecOp) -> PathBuf {
+        if self.isolated { op.build_folder.target.clone() } else { self.target() }
+    }
+
+    /// Moves what [`STAYS`] names from the build folder to `stays`.
+    fn set_aside(&self) -> Result<(), EngineError> {
+        let stays = self.folder.path().join("stays");
+        for path in staying(&self.target()) {
+            let (from, to) = (self.target().join(&path), stays.join(&path));
+            self.folder.remove(&format!("stays/{}", path.display()))?;
+            if let Some(parent) = to.parent() {
+                fs::create_dir_all(parent).at("create", parent)?;
+            }
+            fs::rename(&from, &to).at("move", from)?;
+        }
+        Ok(())
+    }
+
+    /// Moves it back.
+    fn bring_back(&self) -> Result<(), EngineError> {
+        let stays = self.folder.path().join("stays");
+        for path in staying(&stays) {
+            let (from, to) = (stays.join(&path), self.target().join(&path));
+            if let Some(parent) = to.parent() {
+                fs::create_dir_all(parent).at("create", parent)?;
+            }
+            fs::rename(&from, &to).at("move", from)?;
+        }
+        Ok(())
+    }
+}
+
+/// What of a build folder the program itself checks before it uses it: what cargo knows about rustc, and rustc's incremental
+/// compilation.
+const STAYS: [&str; 2] = [".rustc_info.json", "incremental"];
+
+/// What is to stay in a build folder: there, or in a folder for a profile or for a target's profile.
+fn staying(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![(PathBuf::new(), 0)];
+    while let Some((below, depth)) = open.pop() {
+        for entry in fs::read_dir(folder.join(&below)).into_iter().flatten().flatten() {
+            let path = below.join(entry.file_name());
+            if STAYS.iter().any(|name| entry.file_name() == *name) {
+                found.push(path);
+            } else if depth < 2 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                open.push((path, depth + 1));
+            }
+        }
+    }
+    found
 }
 
 /// Where the folders lie that are mounted for a command, whichever build folder it uses.

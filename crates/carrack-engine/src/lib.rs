@@ -12,13 +12,13 @@
 //! | --- | --- | --- |
 //! | an input that is in no key | learned files and variables are compared by content before a result is used | `memo` |
 //! | two checkouts with the same sources | learned files go by the paths that the command sees | `solve` |
-//! | a program that compares times misses a change | the tool is told which changes no time shows | `seen`, `outside` |
+//! | a program that compares times misses a change | it finds only results that fit by content, in a folder that is empty otherwise | `exec`, `world` |
 //! | an input changes while the command runs | it runs again, or its result is not kept | `solve` |
 //! | an input changes between being hashed and being packed | the layer is planned and written again | `layer` |
 //! | the command writes into its sources | it writes into a layer above them; the user's version wins | `written` |
 //! | another build changes the build folder | one build holds it; artifacts are hashed before their bytes are used | `solve` |
 //! | the result was kept, its bytes are gone | the command runs again, once they are needed | `solve` |
-//! | a killed run | what it saw and wrote is in doubt until a run ends well | `seen`, `written` |
+//! | a killed run | what it built and wrote is thrown away | `exec` |
 //!
 //! What can't be recognised later (a learned path that is not UTF-8 or can't be read) is not kept: the command runs
 //! each time.
@@ -36,10 +36,9 @@ mod keys;
 mod layer;
 mod listing;
 mod memo;
-mod outside;
-mod seen;
 mod solve;
 mod why;
+mod world;
 mod written;
 
 use std::collections::BTreeMap;

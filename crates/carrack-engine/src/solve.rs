@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::closure::ClosureEntry;
 use crate::error::EngineError;
-use crate::exec::{Doubts, Ran, Runner, Workbench, mounted};
+use crate::exec::{Ran, Runner, Workbench, mounted};
 use crate::inputs::{Inputs, Sources};
 use crate::layer::WrittenLayer;
 use crate::memo::{Learned, Memo, Memos};
-use crate::outside::Outside;
+use crate::world::changed;
 use crate::{Engine, keys, listing, why};
 
 /// Sources that change during a run are built again, but not for ever.
@@ -215,23 +215,19 @@ impl<'a> Solver<'a> {
         let Op::Tree(tree) = self.graph.op(op.sources) else {
             unreachable!("the graph checked the kind of each input")
         };
-        let mut outside = if runner.anew { Outside::default() } else { Outside::read(bench.folder()) };
-        let mut doubts = Doubts::default();
         for run in 1..=RUNS {
             self.inputs.forget();
             let sources = self.inputs.sources(tree)?;
-            doubts.outside = outside.doubtful(|path| Ok(self.content(path)?.flatten()))?;
-            outside.begin(bench.folder())?;
-            let Ran { observed, began } = runner.run(op, &bench, &sources, &doubts)?;
+            let Ran { observed, began } = runner.run(op, &bench, &sources)?;
             self.inputs.forget();
             let (learned, whole) = self.learned(op, &observed, &bench, &sources)?;
             let artifacts = self.artifacts(op, &observed, &bench)?;
             // A file that is as it was may have been another one in between.
-            doubts.touched = bench.touched(&sources, began);
-            doubts.touched.extend(outside.unsettled(&learned.files, began));
-            outside.end(&learned.files, bench.folder())?;
+            let mut touched = bench.touched(&sources, began);
+            let since = |path: &Path| changed(path).is_some_and(|changed| changed > began);
+            touched.extend(learned.files.keys().filter(|path| since(path)).cloned());
             let moved = self.moved(tree, &sources)?;
-            let in_doubt: BTreeSet<&PathBuf> = doubts.touched.iter().chain(&moved).collect();
+            let in_doubt: BTreeSet<&PathBuf> = touched.iter().chain(&moved).collect();
             if let Some(first) = in_doubt.first() {
                 let read: Vec<PathBuf> =
                     observed.files.iter().map(|file| bench.places.on_host(file)).collect();
@@ -389,6 +385,7 @@ impl<'a> Solver<'a> {
     fn runner(&self, op: &ExecOp, anew: bool) -> Runner<'_> {
         Runner {
             store: self.store(),
+            inputs: self.inputs,
             launcher: &self.engine.launcher,
             tool: self.engine.tool(op.tool),
             events: self.events,

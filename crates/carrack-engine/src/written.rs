@@ -10,8 +10,7 @@
 //! <build folder>/written   for each entry: path NUL digest of what lay below it, zeros where there was nothing
 //! ```
 //!
-//! A run that was killed could note nothing. What it wrote stays where the listings in `seen` show that the user has not
-//! changed it since.
+//! A run that was killed could note nothing: what it wrote is thrown away.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -59,13 +58,17 @@ pub(crate) fn note(folder: &Path, sources: &Path) -> Result<(), EngineError> {
     fs::write(&path, bytes).at("write", path)
 }
 
-/// Takes away from `upper` what the user has changed since. `untouched` answers for what a killed run wrote: whether this
-/// file of the sources is what it was when that run began, `None` if there was and is none.
-pub(crate) fn refresh(
-    folder: &Path,
-    sources: &Path,
-    untouched: impl Fn(&Path) -> Option<bool>,
-) -> Result<(), EngineError> {
+/// Everything in `upper` that hides something.
+pub(crate) fn paths(upper: &Path) -> Result<Vec<PathBuf>, EngineError> {
+    let hiding = |entry| match entry {
+        Upper::Opaque(path) | Upper::File(path) => Some(path),
+        Upper::Merged(_) => None,
+    };
+    Ok(entries(upper)?.into_iter().filter_map(hiding).collect())
+}
+
+/// Takes away from `upper` what the user has changed since.
+pub(crate) fn refresh(folder: &Path, sources: &Path) -> Result<(), EngineError> {
     let upper = folder.join("upper");
     let noted = read(&folder.join("written"));
     let mut emptied = Vec::new();
@@ -81,10 +84,7 @@ pub(crate) fn refresh(
         }
         let below = below(&source).at("read", &source)?;
         let is_hidden_file = below.is_some() && !source.symlink_metadata().is_ok_and(|found| found.is_dir());
-        let fits = match noted.get(relative) {
-            Some(noted) => *noted == below,
-            None => untouched(&source).unwrap_or(below.is_none()),
-        };
+        let fits = noted.get(relative).is_some_and(|noted| *noted == below);
         match entry {
             Upper::File(_) if !fits => fs::remove_file(&path).at("remove", path)?,
             Upper::Opaque(_) if fits => hiding.push(relative),

@@ -14,5 +14,7 @@ pub use op::{
     AddedFile, BuildFolder, ClosureOp, EnvValue, ExecMount, ExecOp, ExecRoot, HostTree, ImageOp,
     ImageSettings, LayerOp, LayerPart, Op, Owner, Probe, TreeOp,
 };
-pub use port::{Backend, BuiltImage, Invalidation, Observed, Observer, Places, Tool};
+pub use port::{
+    Backend, BuiltImage, ChosenUnit, HarvestedUnit, Observed, OfferedUnit, Places, Run, Tool, World,
+};
 pub use record::{Change, ChangeKind, Field, KeyRecord, Listing, RecordError};

@@ -67,13 +67,15 @@ pub struct ExecOp {
     pub artifacts: BTreeSet<String>,
 }
 
-/// The folder in which a command keeps intermediate results from one run to the next. One command uses it at a time.
+/// The folder in which a command builds. One command uses it at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildFolder {
     /// Its name in the store: commands that name the same share it.
     pub id: String,
     /// Where the command sees it.
     pub target: PathBuf,
+    /// Whose it is, in words for people: the folder of the workspace.
+    pub owner: String,
 }
 
 /// The root file system of an [`ExecOp`].

@@ -2,7 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use carrack_base::{Cancel, Digest, EventSink, StepId};
+use carrack_base::{Cancel, ContentDigest, Digest, EventSink, StepId, UnitFile};
+
+use crate::ExecOp;
 
 /// A whole build in, images out. `B` is what a backend takes a build to be: a [`BuildGraph`](crate::BuildGraph) where it
 /// solves the steps itself, Dockerfiles where a solver of its own does.
@@ -76,35 +78,70 @@ fn join(folder: &Path, rest: &Path) -> PathBuf {
     if rest.as_os_str().is_empty() { folder.to_owned() } else { folder.join(rest) }
 }
 
-/// Someone who knows the program that a step runs: reads its output, and knows what it reads and keeps.
+/// Someone who knows the program that a step runs: which kept units it can use, how to read its output, what it reads and
+/// makes.
 pub trait Tool: Send + Sync {
-    /// Makes the program build again what depends on `invalidation`, whatever it would conclude from times alone.
-    ///
-    /// Errors: the build folder could not be changed.
-    fn invalidate(&self, invalidation: &Invalidation, places: &Places) -> io::Result<()>;
+    /// Under which name units are kept that this step could use or make: everything that they depend on and that no unit
+    /// says itself. `None` if the program makes no units.
+    fn realm(&self, op: &ExecOp, target: &Path) -> Option<ContentDigest>;
+
+    /// Prepares one run: chooses among the units that are kept, `offered` with those first that were used last.
+    fn begin(
+        &self,
+        step: StepId,
+        op: &ExecOp,
+        realm: ContentDigest,
+        offered: Vec<OfferedUnit>,
+        world: &dyn World,
+    ) -> Box<dyn Run>;
 
     /// Adapts an environment to a run outside of a sandbox, where the fixed places lie elsewhere, so that those places
     /// do not show in the result.
     fn run_outside(&self, env: &mut BTreeMap<String, String>, places: &Places);
-
-    /// Starts to listen to one run.
-    fn observe(&self, step: StepId) -> Box<dyn Observer>;
 }
 
-/// Sources that changed since a build folder was last used. Paths as the command sees them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Invalidation {
-    /// Files whose time is older than that last use although their content is new, and files that are gone: no
-    /// comparison of times shows them.
-    pub unseen: BTreeSet<PathBuf>,
-    /// Files whose time shows that they changed.
-    pub seen: BTreeSet<PathBuf>,
-    /// Those of both that were not there before.
-    pub appeared: BTreeSet<PathBuf>,
+/// A unit that is kept: what one call of a compiler or build script made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedUnit {
+    /// What it is called where it is kept.
+    pub id: ContentDigest,
+    /// What its tool wrote about it.
+    pub record: Vec<u8>,
+    /// Where it was found, if that is not this machine (`registry`, `s3`).
+    pub origin: Option<String>,
 }
 
-/// Listens to one run of a program.
-pub trait Observer: Send {
+/// What a unit's tool may ask about files. Paths are as the command sees them.
+pub trait World {
+    /// What is at a path: the content of a file, or of a whole folder; `None` if nothing is there, or nothing that can be
+    /// read.
+    fn content(&self, seen: &Path) -> Option<ContentDigest>;
+
+    /// Whether what is at a path was there, as it is now, all the time since the run began.
+    fn settled(&self, seen: &Path) -> bool;
+
+    /// Every source, and its content with its kind and mode.
+    fn sources(&self) -> Vec<(PathBuf, ContentDigest)>;
+
+    /// What earlier runs left among the sources, and its content.
+    fn written(&self) -> BTreeMap<PathBuf, ContentDigest>;
+
+    /// The value of a variable that the command gets.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// Where a path lies on the host.
+    fn on_host(&self, seen: &Path) -> PathBuf;
+
+    /// The place inside of a sandbox that a path means, which may be the host's where there is none.
+    fn inside(&self, path: &Path) -> PathBuf;
+}
+
+/// One run of a program, from the units that it finds to those that it leaves.
+pub trait Run: Send {
+    /// The units that it finds in its build folder, and whether each counts as newer than every source: only those do that
+    /// were compiled from sources which can change.
+    fn units(&self) -> &[ChosenUnit];
+
     /// Takes what it wrote to standard output, in pieces of any length.
     fn stdout(&mut self, bytes: &[u8], events: &dyn EventSink);
 
@@ -114,13 +151,47 @@ pub trait Observer: Send {
     /// Both streams have ended.
     fn close(&mut self, events: &dyn EventSink);
 
-    /// Sums up after the program ended well.
+    /// The units that it made, whether it ended well or not. `target` is the build folder on the host, with what this run
+    /// wrote; each unit comes after those that it needs.
     ///
     /// Errors: something that the program left behind could not be read.
-    fn finish(self: Box<Self>, places: &Places) -> io::Result<Observed>;
+    fn harvest(&mut self, target: &Path, world: &dyn World) -> io::Result<Vec<HarvestedUnit>>;
+
+    /// Sums up after the program ended well and [`Run::harvest`] was called.
+    ///
+    /// Errors: as there.
+    fn finish(self: Box<Self>, world: &dyn World) -> io::Result<Observed>;
 
     /// The last part of what the program wrote to standard error, for whoever explains a failure.
     fn transcript(&self) -> String;
+}
+
+/// A unit that a run finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChosenUnit {
+    /// Which.
+    pub id: ContentDigest,
+    /// Whether what it was compiled from can change.
+    pub local: bool,
+}
+
+/// A unit that a run made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HarvestedUnit {
+    /// Digest of its record and of its files.
+    pub id: ContentDigest,
+    /// Package and version (`serde 1.0.229`).
+    pub package: String,
+    /// What the tool will want to know about it.
+    pub record: Vec<u8>,
+    /// Its files, below the build folder.
+    pub files: Vec<UnitFile>,
+    /// The units that have to be there with it.
+    pub needs: Vec<ContentDigest>,
+    /// Whether what it was compiled from can change.
+    pub local: bool,
+    /// The folder, relative to the build folder, whose files a program of its own made (a build script's OUT_DIR).
+    pub out_dir: Option<String>,
 }
 
 /// What a run made and what it read besides its declared inputs.

@@ -163,7 +163,11 @@ fn exec(plan: &CargoPlan, around: &Surroundings, sources: NodeId) -> ExecOp {
         env: around.env.clone(),
         cwd: inside(plan, &plan.root),
         sources,
-        build_folder: BuildFolder { id: around.build_folder.clone(), target: PathBuf::from(plan::TARGET) },
+        build_folder: BuildFolder {
+            id: around.build_folder.clone(),
+            target: PathBuf::from(plan::TARGET),
+            owner: plan.root.display().to_string(),
+        },
         mounts,
         identity: around.identity.clone(),
         artifacts: plan.services.iter().map(|service| service.binary.clone()).collect(),

@@ -121,6 +121,15 @@ pub fn build_command(plan: &CargoPlan, request: &Request) -> Vec<String> {
     command
 }
 
+/// The folder below the target folder in which cargo builds with a profile.
+pub fn profile_folder(profile: &str) -> &str {
+    match profile {
+        "dev" | "test" => "debug",
+        "bench" => "release",
+        profile => profile,
+    }
+}
+
 /// The arguments of `cargo build` for a Dockerfile: those of the dependencies, whose packages are libraries without
 /// code, and those of the application.
 pub(crate) fn docker_commands(plan: &CargoPlan) -> (Vec<String>, Vec<String>) {

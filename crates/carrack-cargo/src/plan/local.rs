@@ -21,6 +21,7 @@ pub(super) fn local_packages(metadata: &Metadata) -> Vec<LocalPackage> {
         |package: &Package| metadata.packages.iter().filter(|other| other.name == package.name).count() > 1;
     let packages = metadata.packages.iter().filter(local).map(|package| LocalPackage {
         name: package.name.clone(),
+        version: package.version.clone(),
         folder: package.folder().to_owned(),
         reads_undeclared: reading.contains(package.id.as_str()),
         below_external: below_external.contains(package.id.as_str()),

@@ -44,7 +44,7 @@ use metadata::Metadata;
 use outside::Outside;
 
 pub(crate) use command::docker_commands;
-pub use command::{Request, build_command, members_command, metadata_command};
+pub use command::{Request, build_command, members_command, metadata_command, profile_folder};
 pub use wire::{CargoPlan, ExternalPackage, KeptPlanError, LocalPackage, Member, Service, SkippedBinary};
 
 /// Where [`CargoPlan::source_root`] is inside of the sandbox.
@@ -184,7 +184,8 @@ impl CargoPlan {
                 let source = package.source.clone()?;
                 let checksum = lock.checksum(&package.name, &package.version, &source);
                 let (name, version) = (package.name.clone(), package.version.clone());
-                Some(ExternalPackage { name, version, source, checksum })
+                let folder = package.folder().to_owned();
+                Some(ExternalPackage { name, version, source, checksum, folder })
             })
             .collect();
         external_packages.sort();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ServiceConfig, WorkspaceConfig};
 
 /// Stands in every kept plan; a plan of another format is not read.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// What one cargo invocation builds, from what, into which images. All paths are the host's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +65,8 @@ pub struct Member {
 pub struct LocalPackage {
     /// Its name.
     pub name: String,
+    /// Its version.
+    pub version: String,
     /// The folder of its manifest.
     pub folder: PathBuf,
     /// Whether it uses a procedural macro that may read files without declaring them.
@@ -86,6 +88,8 @@ pub struct ExternalPackage {
     pub source: String,
     /// SHA-256 of its archive in hexadecimal, if the lock file has one.
     pub checksum: Option<String>,
+    /// The folder of its manifest, where cargo found or unpacked it when it was asked.
+    pub folder: PathBuf,
 }
 
 /// A binary that becomes an image.

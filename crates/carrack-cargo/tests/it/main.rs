@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "the functions that tests share are tests too")]
 
 mod config;
-mod discovered;
 mod fixture;
 mod locate;
 mod lower;
@@ -12,3 +11,4 @@ mod missing;
 mod plan;
 mod tool;
 mod toolchain;
+mod units;

@@ -51,8 +51,6 @@ fn a_real_build_is_understood() {
     );
     assert!(stdout.iter().any(|news| matches!(news, CargoNews::Executable { package, target, path }
         if package.name == "app" && target == "app" && path.is_file())));
-    assert!(stdout.iter().any(|news| matches!(news, CargoNews::BuildScript { package, out_dir }
-        if package.folder() == Some(fixture.path("")) && out_dir.is_dir())));
     assert!(stdout.iter().any(|news| matches!(news, CargoNews::Diagnostic { level, rendered, .. }
         if level == "warning" && rendered.contains("unused") && rendered.contains("\u{1b}["))));
     assert_eq!(stdout.last(), Some(&CargoNews::Finished { success: true }));

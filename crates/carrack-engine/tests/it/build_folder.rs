@@ -1,68 +1,18 @@
-//! What stays from one run to the next, and what a tool is told to distrust.
+//! What stays from one run to the next.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
-
-use carrack_graph::Invalidation;
 
 use crate::workshop::{Recipe, Workshop};
-
-fn inside(names: &[&str]) -> BTreeSet<PathBuf> {
-    names.iter().map(|name| Path::new("/carrack/src").join(name)).collect()
-}
-
-fn an_hour_ago() -> SystemTime {
-    SystemTime::now() - Duration::from_secs(3600)
-}
-
-#[test]
-fn the_tool_learns_which_changes_show_in_times() {
-    let Some(workshop) = Workshop::new() else { return };
-    for name in ["newer", "older", "gone"] {
-        workshop.project.write(name, "one");
-    }
-    let recipe = Recipe::new("cp source /carrack/target/app");
-    let first = workshop.build(&recipe);
-    assert_eq!(first.invalidations.len(), 1);
-
-    workshop.project.write("newer", "two");
-    workshop.project.write_old("older", "two", an_hour_ago());
-    workshop.project.write_old("added/old", "two", an_hour_ago());
-    workshop.project.remove("gone");
-    let second = workshop.build(&recipe);
-    assert_eq!(second.invalidations.len(), 1);
-    let Invalidation { seen, unseen, appeared } = &second.invalidations[0];
-    assert_eq!(*seen, inside(&["newer"]));
-    assert_eq!(*unseen, inside(&["added/old", "gone", "older"]));
-    assert_eq!(*appeared, inside(&["added/old"]));
-}
-
-#[test]
-fn after_a_failure_both_contents_are_in_doubt() {
-    let Some(workshop) = Workshop::new() else { return };
-    workshop.project.write("part", "one");
-    let recipe = Recipe::new("cp source /carrack/target/app; grep -q one part");
-    workshop.build(&recipe).images();
-    workshop.project.write("part", "two");
-    workshop.build(&recipe).error();
-    // As `cp -p` from a backup would.
-    workshop.project.write_old("part", "one, too", an_hour_ago());
-    let outcome = workshop.build(&recipe);
-    assert_eq!(outcome.invalidations[0].unseen, inside(&["part"]));
-}
 
 #[test]
 fn a_result_of_other_sources_does_not_pass_for_that_of_these() {
     let Some(workshop) = Workshop::new() else { return };
-    // Works like cargo: compares times only, and builds again what was distrusted.
+    // Works like cargo: compares times only.
     let recipe = Recipe::new("[ /carrack/target/app -nt source ] || cp source /carrack/target/app");
     workshop.build(&recipe).images();
     workshop.project.write("source", "two\n");
     let second = workshop.build(&recipe);
     assert_eq!(workshop.content(&second.images()[0], "/bin/app"), "two\n");
-    assert!(second.invalidations[0].unseen.is_empty());
 }
 
 #[test]

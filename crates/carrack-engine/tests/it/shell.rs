@@ -2,36 +2,32 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
 
-use carrack_base::{BuildEvent, EventSink, OutputStream, StepId};
-use carrack_graph::{Invalidation, Observed, Observer, Places, Tool};
+use carrack_base::{BuildEvent, ContentDigest, EventSink, OutputStream, StepId};
+use carrack_graph::{ChosenUnit, ExecOp, HarvestedUnit, Observed, OfferedUnit, Places, Run, Tool, World};
 
-/// Understands the lines `artifact NAME PATH`, `file PATH` and `env NAME`; other output is only handed on.
+/// Understands the lines `artifact NAME PATH`, `file PATH` and `env NAME`; other output is only handed on. Knows no units.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Shell {
-    invalidations: Arc<Mutex<Vec<Invalidation>>>,
-}
-
-impl Shell {
-    /// What the engine said before each run, in the order of the runs.
-    pub(crate) fn invalidations(&self) -> Vec<Invalidation> {
-        self.invalidations.lock().unwrap().clone()
-    }
-}
+pub(crate) struct Shell;
 
 impl Tool for Shell {
-    fn invalidate(&self, invalidation: &Invalidation, _: &Places) -> io::Result<()> {
-        self.invalidations.lock().unwrap().push(invalidation.clone());
-        Ok(())
+    fn realm(&self, _: &ExecOp, _: &Path) -> Option<ContentDigest> {
+        None
+    }
+
+    fn begin(
+        &self,
+        step: StepId,
+        _: &ExecOp,
+        _: ContentDigest,
+        _: Vec<OfferedUnit>,
+        _: &dyn World,
+    ) -> Box<dyn Run> {
+        Box::new(Listener { step, stdout: Vec::new(), stderr: Vec::new() })
     }
 
     fn run_outside(&self, _: &mut BTreeMap<String, String>, _: &Places) {}
-
-    fn observe(&self, step: StepId) -> Box<dyn Observer> {
-        Box::new(Listener { step, stdout: Vec::new(), stderr: Vec::new() })
-    }
 }
 
 struct Listener {
@@ -40,7 +36,11 @@ struct Listener {
     stderr: Vec<u8>,
 }
 
-impl Observer for Listener {
+impl Run for Listener {
+    fn units(&self) -> &[ChosenUnit] {
+        &[]
+    }
+
     fn stdout(&mut self, bytes: &[u8], events: &dyn EventSink) {
         self.stdout.extend_from_slice(bytes);
         let (step, bytes) = (self.step, bytes.to_vec());
@@ -53,14 +53,18 @@ impl Observer for Listener {
 
     fn close(&mut self, _: &dyn EventSink) {}
 
-    fn finish(self: Box<Self>, places: &Places) -> io::Result<Observed> {
+    fn harvest(&mut self, _: &Path, _: &dyn World) -> io::Result<Vec<HarvestedUnit>> {
+        Ok(Vec::new())
+    }
+
+    fn finish(self: Box<Self>, world: &dyn World) -> io::Result<Observed> {
         let mut observed = Observed { summary: "ran".to_owned(), ..Observed::default() };
         for line in self.stdout.split(|byte| *byte == b'\n') {
             let mut words = line.splitn(3, |byte| *byte == b' ').map(path_of);
             match (words.next().as_deref().and_then(|word| word.to_str()), words.next(), words.next()) {
                 (Some("artifact"), Some(name), Some(path)) => {
                     let name = name.to_str().unwrap().to_owned();
-                    observed.artifacts.insert(name, places.on_host(&path));
+                    observed.artifacts.insert(name, world.on_host(&path));
                 }
                 (Some("file"), Some(path), None) => {
                     observed.files.insert(path);

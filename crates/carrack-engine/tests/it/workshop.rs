@@ -10,7 +10,7 @@ use carrack_base::{BuildEvent, Cancel, Digest, ImagePath, Platform};
 use carrack_engine::{Engine, EngineError, Inputs, Options};
 use carrack_graph::{
     AddedFile, Backend, BuildFolder, BuildGraph, BuiltImage, EnvValue, ExecMount, ExecOp, ExecRoot, HostTree,
-    ImageOp, ImageSettings, Invalidation, LayerOp, LayerPart, Op, Owner, TreeOp,
+    ImageOp, ImageSettings, LayerOp, LayerPart, Op, Owner, TreeOp,
 };
 use carrack_sandbox::{Launcher, Support};
 use carrack_store::Store;
@@ -50,8 +50,6 @@ pub(crate) struct Recipe {
 pub(crate) struct Outcome {
     pub(crate) result: Result<Vec<BuiltImage>, EngineError>,
     pub(crate) events: Vec<BuildEvent>,
-    /// One for each run of the script.
-    pub(crate) invalidations: Vec<Invalidation>,
 }
 
 impl Workshop {
@@ -94,17 +92,16 @@ impl Workshop {
         let store = Store::open(&self.state).unwrap();
         let _lease = store.lease(&Cancel::default()).unwrap();
         let inputs = Inputs::new(&store, cancel.clone());
-        let shell = Shell::default();
         let options = Options { no_cache: recipe.no_cache };
-        let engine = Engine::new(&store, &inputs, launcher(), options)
-            .with_tool("shell", std::sync::Arc::new(shell.clone()));
+        let engine =
+            Engine::new(&store, &inputs, launcher(), options).with_tool("shell", std::sync::Arc::new(Shell));
         let events = Mutex::new(Vec::new());
         let sink = |event: BuildEvent| {
             watch(&event);
             events.lock().unwrap().push(event);
         };
         let result = engine.build(&self.graph(recipe), &sink, cancel);
-        Outcome { result, events: events.into_inner().unwrap(), invalidations: shell.invalidations() }
+        Outcome { result, events: events.into_inner().unwrap() }
     }
 
     fn graph(&self, recipe: &Recipe) -> BuildGraph {
@@ -124,7 +121,7 @@ impl Workshop {
             env: recipe.env.clone(),
             cwd: PathBuf::from(SOURCE),
             sources,
-            build_folder: BuildFolder { id, target: PathBuf::from(TARGET) },
+            build_folder: BuildFolder { id, target: PathBuf::from(TARGET), owner: String::new() },
             mounts: vec![ExecMount::Scratch { source: host, target: PathBuf::from(SOURCE) }],
             identity: recipe.identity.clone(),
             artifacts: recipe.artifacts.iter().map(|name| (*name).to_owned()).collect(),

@@ -141,8 +141,9 @@ pub(super) fn json(event: &BuildEvent) -> Value {
             let text = String::from_utf8_lossy(bytes);
             json!({"event": "step-output", "step": step.0, "stream": stream, "text": text})
         }
-        BuildEvent::UnitFinished { step, package, target, fresh } => {
-            json!({"event": "unit", "step": step.0, "package": package, "target": target, "fresh": fresh})
+        BuildEvent::UnitFinished { step, package, target, fresh, reason, origin } => {
+            json!({"event": "unit", "step": step.0, "package": package, "target": target, "fresh": fresh,
+                "reason": reason, "origin": origin})
         }
         BuildEvent::StepFinished { step, outcome, summary, elapsed } => {
             let outcome = match outcome {

@@ -18,6 +18,7 @@ use carrack_cargo::lower::{self, ServiceImage, Surroundings};
 use carrack_cargo::plan::{self, CargoPlan, Request, Selection, build_command};
 use carrack_cargo::tool::{CargoTool, PathPackage};
 use carrack_cargo::toolchain::read_toolchain_file;
+use carrack_cargo::units::FetchedPackage;
 use carrack_engine::Inputs;
 use carrack_graph::BuildGraph;
 use carrack_sandbox::Launcher;
@@ -143,7 +144,8 @@ pub(crate) fn prepare(desk: &Desk<'_>, order: &Order, planned: Planned) -> Resul
     refuse_images(&plan)?;
     let around = surroundings(desk, order, &location, &builder, &request, &plan, lock_file, platform)?;
     let graph = lower::lower(&plan, &around)?;
-    let tool = tool(&plan)?;
+    let profile = request.profile.as_ref().unwrap_or(&plan.workspace.profile);
+    let tool = tool(&plan, profile, &around.cargo_home)?;
     Ok(Prepared {
         graph,
         tool,
@@ -259,16 +261,30 @@ pub(crate) fn tagged(text: &str) -> Result<String, Failure> {
     Ok(reference.tagged().to_string())
 }
 
-fn tool(plan: &CargoPlan) -> Result<CargoTool, Failure> {
+/// Cargo, as this plan uses it. `home` is Carrack's own CARGO_HOME, in which packages were found or unpacked.
+fn tool(plan: &CargoPlan, profile: &str, home: &Path) -> Result<CargoTool, Failure> {
     let inside = |path: &Path| plan.in_sandbox(path).unwrap_or_else(|| path.to_owned());
     let packages = plan.local_packages.iter().map(|package| PathPackage {
         name: package.name.clone(),
+        version: package.version.clone(),
         folder: inside(&package.folder),
         reads_undeclared: package.reads_undeclared,
     });
+    let in_home = |folder: &Path| Some(Path::new(plan::CARGO_HOME).join(folder.strip_prefix(home).ok()?));
+    let fetched = plan.external_packages.iter().map(|package| FetchedPackage {
+        name: package.name.clone(),
+        version: package.version.clone(),
+        source: package.source.clone(),
+        checksum: package.checksum.clone(),
+        folder: in_home(&package.folder).unwrap_or_else(|| inside(&package.folder)),
+    });
     Ok(CargoTool {
         workspace: inside(&plan.root),
+        cargo_home: PathBuf::from(plan::CARGO_HOME),
+        target: PathBuf::from(plan::TARGET),
+        profile: plan::profile_folder(profile).to_owned(),
         packages: packages.collect(),
+        fetched: fetched.collect(),
         binaries: plan.services.iter().map(|service| service.binary.clone()).collect(),
         wrapper: std::env::current_exe().map_err(|error| Failure::bug(&error))?,
     })

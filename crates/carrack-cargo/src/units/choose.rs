@@ -1,0 +1,246 @@
+//! Chooses among kept units those that fit the sources and the environment as they are now.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use carrack_base::ContentDigest;
+use carrack_graph::{ChosenUnit, OfferedUnit, World};
+
+use super::record::{Package, UnitRecord};
+use super::{digest_of_value, undeclared_files, undeclared_variables};
+use crate::tool::CargoTool;
+
+/// Kept units of one target of one package differ by features, profiles and what they were compiled with. Of more than this
+/// many only those that were used last are put back.
+const VARIANTS: usize = 12;
+
+/// What was chosen.
+#[derive(Debug, Default)]
+pub(crate) struct Choice {
+    /// Each after those that it needs.
+    pub(crate) units: Vec<ChosenUnit>,
+    pub(super) records: HashMap<ContentDigest, UnitRecord>,
+    /// Where a unit came from, if not from this machine.
+    pub(crate) origins: HashMap<ContentDigest, String>,
+    /// Why no kept unit of a package's target fits; the first of a package's target that was tried.
+    misses: BTreeMap<(String, String), String>,
+}
+
+impl Choice {
+    /// Why a target had to be compiled.
+    pub(crate) fn miss(&self, package: &str, target: &str) -> String {
+        let key = (package.to_owned(), target.to_owned());
+        if let Some(miss) = self.misses.get(&key) {
+            return miss.clone();
+        }
+        let mut chosen = self.records.values();
+        if chosen.any(|record| record.package.to_string() == package && record.target_name() == target) {
+            return "cargo found the kept unit out of date".to_owned();
+        }
+        "no unit of this package with these settings is kept".to_owned()
+    }
+
+    /// Where the units that `package`'s `target` was taken from came from, if one came from elsewhere.
+    pub(crate) fn origin(&self, package: &str, target: &str) -> Option<&str> {
+        self.origins.iter().find_map(|(id, origin)| {
+            let record = &self.records[id];
+            (record.package.to_string() == package && record.target_name() == target)
+                .then_some(origin.as_str())
+        })
+    }
+}
+
+/// Chooses from `offered`, which has those first that were used last.
+pub(crate) fn choose(
+    tool: &CargoTool,
+    variables: &BTreeSet<String>,
+    offered: Vec<OfferedUnit>,
+    world: &dyn World,
+) -> Choice {
+    let mut judge = Judge::new(tool, variables, world);
+    let mut choice = Choice::default();
+    let mut fitting: Vec<(ContentDigest, UnitRecord)> = Vec::new();
+    let mut variants: HashMap<(Package, String), usize> = HashMap::new();
+    let mut refused: HashMap<ContentDigest, String> = HashMap::new();
+    let mut origins = HashMap::new();
+    for OfferedUnit { id, record, origin } in offered {
+        let Some(record) = UnitRecord::from_bytes(&record) else { continue };
+        if !is_of_profile(&record.name, &tool.profile) || !judge.knows(&record) {
+            continue;
+        }
+        if let Some(why) = judge.objection(&record) {
+            let target = (record.package.to_string(), record.target_name().to_owned());
+            choice.misses.entry(target).or_insert_with(|| why.clone());
+            refused.insert(id, why);
+            continue;
+        }
+        let of_target = variants.entry((record.package.clone(), record.target.clone())).or_default();
+        *of_target += 1;
+        if *of_target <= VARIANTS {
+            origins.extend(origin.map(|origin| (id, origin)));
+            fitting.push((id, record));
+        }
+    }
+    let by_id: HashMap<ContentDigest, &UnitRecord> =
+        fitting.iter().map(|(id, record)| (*id, record)).collect();
+    let mut picker =
+        Picker { by_id: &by_id, taken: HashMap::new(), refused: HashSet::new(), order: Vec::new() };
+    for (id, record) in &fitting {
+        if picker.pick(*id) {
+            continue;
+        }
+        let needed = record.needs.iter().find(|need| !picker.has(need));
+        let why = match needed.and_then(|need| by_id.get(need)) {
+            Some(needed) => format!("it needs another {}", needed.package),
+            None => "a dependency changed".to_owned(),
+        };
+        let target = (record.package.to_string(), record.target_name().to_owned());
+        choice.misses.entry(target).or_insert(why);
+    }
+    let order = picker.order;
+    // Why is only worth telling where nothing was put back.
+    let there: HashSet<(String, String)> =
+        order.iter().map(|id| (by_id[id].package.to_string(), by_id[id].target_name().to_owned())).collect();
+    choice.misses.retain(|target, _| !there.contains(target));
+    choice.units = order.iter().map(|id| ChosenUnit { id: *id, local: by_id[id].local }).collect();
+    choice.origins = origins.into_iter().filter(|(id, _)| order.contains(id)).collect();
+    choice.records = fitting.into_iter().filter(|(id, _)| order.contains(id)).collect();
+    choice
+}
+
+/// Whether a fingerprint lies in the folder of `profile`, with or without a target triple before it.
+fn is_of_profile(name: &str, profile: &str) -> bool {
+    let mut parts = name.split('/');
+    parts.next() == Some(profile) || parts.next() == Some(profile)
+}
+
+/// Picks units so that each name occurs once and each unit has all that it needs.
+struct Picker<'a> {
+    by_id: &'a HashMap<ContentDigest, &'a UnitRecord>,
+    /// By name.
+    taken: HashMap<&'a str, ContentDigest>,
+    refused: HashSet<ContentDigest>,
+    order: Vec<ContentDigest>,
+}
+
+impl<'a> Picker<'a> {
+    /// Takes a unit and all that it needs, or nothing.
+    fn pick(&mut self, id: ContentDigest) -> bool {
+        let mut wanted = Vec::new();
+        if !self.collect(id, &mut wanted, &mut HashSet::new()) {
+            self.refused.insert(id);
+            return false;
+        }
+        // What is wanted together may contradict itself, too.
+        let mut names: HashMap<&str, ContentDigest> = HashMap::new();
+        for id in &wanted {
+            let name = self.by_id[id].name.as_str();
+            if names.insert(name, *id).is_some() {
+                self.refused.insert(*id);
+                return false;
+            }
+        }
+        self.taken.extend(names);
+        self.order.extend(wanted);
+        true
+    }
+
+    fn has(&self, id: &ContentDigest) -> bool {
+        self.by_id.get(id).is_some_and(|record| self.taken.get(record.name.as_str()) == Some(id))
+    }
+
+    /// Adds what is not there yet, dependencies first; `false` if something can't be had.
+    fn collect(
+        &self,
+        id: ContentDigest,
+        wanted: &mut Vec<ContentDigest>,
+        seen: &mut HashSet<ContentDigest>,
+    ) -> bool {
+        if !seen.insert(id) || self.has(&id) {
+            return true;
+        }
+        if self.refused.contains(&id) {
+            return false;
+        }
+        let Some(record) = self.by_id.get(&id) else { return false };
+        if self.taken.contains_key(record.name.as_str()) {
+            return false;
+        }
+        if !record.needs.iter().all(|need| self.collect(*need, wanted, seen)) {
+            return false;
+        }
+        wanted.push(id);
+        true
+    }
+}
+
+/// Judges a unit by itself.
+struct Judge<'a> {
+    tool: &'a CargoTool,
+    world: &'a dyn World,
+    fetched: HashSet<Package>,
+    variables: ContentDigest,
+    written: BTreeMap<PathBuf, ContentDigest>,
+    contents: HashMap<PathBuf, Option<ContentDigest>>,
+    undeclared: HashMap<&'a Path, ContentDigest>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(tool: &'a CargoTool, variables: &BTreeSet<String>, world: &'a dyn World) -> Self {
+        Self {
+            tool,
+            world,
+            fetched: tool.fetched.iter().map(|package| package.identity()).collect(),
+            variables: undeclared_variables(variables.iter().cloned(), world),
+            written: world.written(),
+            contents: HashMap::new(),
+            undeclared: HashMap::new(),
+        }
+    }
+
+    /// Whether the unit's package is one of this build's.
+    fn knows(&self, record: &UnitRecord) -> bool {
+        match record.package.source {
+            Some(_) => self.fetched.contains(&record.package),
+            None => self.tool.packages.iter().any(|package| package.name == record.package.name),
+        }
+    }
+
+    /// Why the unit does not fit; `None` if it does.
+    fn objection(&mut self, record: &UnitRecord) -> Option<String> {
+        if record.workspace.as_ref().is_some_and(|workspace| *workspace != self.tool.workspace) {
+            return Some("the workspace is at another place".to_owned());
+        }
+        for (name, digest) in &record.env {
+            if self.world.variable(name).as_deref().map(digest_of_value) != *digest {
+                return Some(format!("{name} changed"));
+            }
+        }
+        if record.variables.is_some_and(|variables| variables != self.variables) {
+            return Some("the variables for C compilers changed".to_owned());
+        }
+        for (path, content) in &record.files {
+            let now = match self.contents.get(path) {
+                Some(now) => *now,
+                None => *self.contents.entry(path.clone()).or_insert(self.world.content(path)),
+            };
+            if now != *content {
+                let shown = path.strip_prefix(&self.tool.workspace).unwrap_or(path);
+                return Some(format!("{} changed", shown.display()));
+            }
+        }
+        for (path, content) in &record.written {
+            if self.written.get(path) != Some(content) {
+                return Some(format!("{} is not there as its build script wrote it", path.display()));
+            }
+        }
+        let undeclared = record.undeclared?;
+        let package = self.tool.packages.iter().find(|package| package.name == record.package.name)?;
+        let (tool, world) = (self.tool, self.world);
+        let now = *self
+            .undeclared
+            .entry(&package.folder)
+            .or_insert_with(|| undeclared_files(tool, &package.folder, world));
+        (now != undeclared).then(|| "a file changed that its macros may read".to_owned())
+    }
+}

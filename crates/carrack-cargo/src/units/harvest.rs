@@ -1,0 +1,361 @@
+//! Finds what a run of cargo left in its target folder, and writes down what each unit depends on.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use carrack_base::{ContentDigest, UnitContent, UnitFile};
+use carrack_graph::{HarvestedUnit, World};
+
+use super::choose::Choice;
+use super::layout::{self, Found, Local};
+use super::record::{Package, UnitRecord};
+use super::{digest_of_value, undeclared_files, undeclared_variables};
+use crate::discovered::Discovered;
+use crate::environment::{Class, classify};
+use crate::tool::{CargoTool, PathPackage};
+
+/// What a run left.
+#[derive(Debug, Default)]
+pub(crate) struct Harvest {
+    pub(crate) units: Vec<HarvestedUnit>,
+    /// What its units declared, also those that can't be kept.
+    declared: Discovered,
+    /// What they need, whether they can be kept or not.
+    needed: BTreeSet<ContentDigest>,
+    records: HashMap<ContentDigest, UnitRecord>,
+}
+
+/// Where a unit's package is.
+#[derive(Clone)]
+enum Owner<'a> {
+    Fetched(Package),
+    /// A package from elsewhere that lies among the sources: vendored.
+    Vendored(Package, &'a Path),
+    Local(&'a PathPackage),
+}
+
+/// The units in `target`, which holds what a run wrote, beside those that were put there before.
+///
+/// Errors: something that is there can't be read.
+pub(crate) fn harvest(
+    tool: &CargoTool,
+    realm: &ContentDigest,
+    choice: &Choice,
+    variables: &BTreeSet<String>,
+    target: &Path,
+    world: &dyn World,
+) -> io::Result<Harvest> {
+    let found = layout::find(target)?;
+    let known: HashMap<&str, &UnitRecord> =
+        choice.records.values().map(|record| (record.name.as_str(), record)).collect();
+    // Outside of an overlay, what was put there is still there.
+    let is_new = |unit: &&Found| {
+        known.get(unit.name.as_str()).is_none_or(|known| known.fingerprint != unit.fingerprint)
+    };
+    // The run of a build script belongs to the package of its compilation.
+    let (runs, compilations): (Vec<&Found>, Vec<&Found>) =
+        found.iter().filter(is_new).partition(|unit| unit.run.is_some());
+    let found: Vec<&Found> = compilations.into_iter().chain(runs).collect();
+    let mut grower = Grower {
+        tool,
+        realm,
+        world,
+        variables: undeclared_variables(variables.iter().cloned(), world),
+        by_fingerprint: HashMap::new(),
+        local: HashMap::new(),
+        harvest: Harvest::default(),
+    };
+    let mut reader = Reader { tool, target, world, owners: HashMap::new() };
+    for (id, record) in &choice.records {
+        grower.by_fingerprint.entry(record.fingerprint.clone()).or_default().push(*id);
+        grower.local.insert(*id, record.local);
+        reader.owners.extend(reader.owner_of(record).map(|owner| (record.fingerprint.clone(), owner)));
+    }
+    let files = read_all(&found, target)?;
+    let mut waiting = Vec::new();
+    for (unit, files) in found.into_iter().zip(files) {
+        let statement = reader.statement(unit)?;
+        grower.harvest.declared.env.extend(statement.declared.env.iter().cloned());
+        grower.harvest.declared.files.extend(statement.declared.files.iter().cloned());
+        waiting.push((unit, statement, files));
+    }
+    let needed: BTreeSet<String> = waiting.iter().flat_map(|(unit, ..)| unit.details.needs()).collect();
+    // Each after those that it needs; what needs something that is not kept is never ready.
+    loop {
+        let before = waiting.len();
+        let open: BTreeSet<String> = waiting.iter().map(|(unit, ..)| unit.fingerprint.clone()).collect();
+        let mut later = Vec::new();
+        for (unit, statement, files) in waiting {
+            let is_there = |need: String| !open.contains(&need) && grower.by_fingerprint.contains_key(&need);
+            if unit.details.needs().all(is_there) {
+                grower.add(unit, statement, files);
+            } else {
+                later.push((unit, statement, files));
+            }
+        }
+        if later.len() == before {
+            let ids = needed.iter().filter_map(|need| grower.by_fingerprint.get(need)).flatten();
+            grower.harvest.needed = ids.copied().collect();
+            return Ok(grower.harvest);
+        }
+        waiting = later;
+    }
+}
+
+struct Grower<'a> {
+    tool: &'a CargoTool,
+    realm: &'a ContentDigest,
+    world: &'a dyn World,
+    variables: ContentDigest,
+    by_fingerprint: HashMap<String, Vec<ContentDigest>>,
+    /// Whether what a unit was compiled from can change.
+    local: HashMap<ContentDigest, bool>,
+    harvest: Harvest,
+}
+
+/// What a unit says about itself.
+struct Statement<'a> {
+    /// `None` if nobody knows the package.
+    owner: Option<Owner<'a>>,
+    declared: Discovered,
+}
+
+impl<'a> Grower<'a> {
+    fn add(&mut self, unit: &Found, statement: Statement<'a>, files: Vec<UnitFile>) {
+        let Some(record) = self.record(unit, statement) else { return };
+        let id = record.id(self.realm, &files);
+        self.by_fingerprint.entry(unit.fingerprint.clone()).or_default().push(id);
+        self.local.insert(id, record.local);
+        self.harvest.units.push(HarvestedUnit {
+            id,
+            package: record.package.to_string(),
+            record: record.to_bytes(),
+            files,
+            needs: record.needs.clone(),
+            local: record.local,
+            out_dir: unit.run.as_ref().map(|run| run.out_dir.clone()),
+        });
+        self.harvest.records.insert(id, record);
+    }
+
+    /// What is to be known about a unit; `None` if it can't be kept.
+    fn record(&self, unit: &Found, statement: Statement<'a>) -> Option<UnitRecord> {
+        let Statement { owner: Some(owner), declared } = statement else { return None };
+        if declared.env.iter().any(|name| self.is_set_secret(name)) {
+            return None;
+        }
+        let mut files = BTreeMap::new();
+        for file in declared.files {
+            if !self.world.settled(&file) || file.to_str().is_none() {
+                return None;
+            }
+            let content = self.world.content(&file);
+            files.insert(file, content);
+        }
+        let (package, undeclared) = match &owner {
+            Owner::Fetched(package) | Owner::Vendored(package, _) => (package.clone(), None),
+            Owner::Local(package) => {
+                let reads = package.reads_undeclared && unit.run.is_none();
+                let undeclared = reads.then(|| undeclared_files(self.tool, &package.folder, self.world));
+                (package.identity(), undeclared)
+            }
+        };
+        let is_own = owner.folder().is_some();
+        let needs: BTreeSet<ContentDigest> =
+            unit.details.needs().flat_map(|need| self.by_fingerprint[&need].clone()).collect();
+        let digest = |name: &String| self.world.variable(name).as_deref().map(digest_of_value);
+        let env = declared.env.into_iter().map(|name| (name.clone(), digest(&name)));
+        let is_run = unit.run.is_some();
+        Some(UnitRecord {
+            name: unit.name.clone(),
+            fingerprint: unit.fingerprint.clone(),
+            package,
+            target: unit.target.clone(),
+            local: is_own || !files.is_empty() || needs.iter().any(|need| self.local[need]),
+            needs: needs.into_iter().collect(),
+            files,
+            undeclared,
+            env: env.collect(),
+            written: if is_run && is_own { self.world.written() } else { BTreeMap::new() },
+            variables: is_run.then_some(self.variables),
+            workspace: is_own.then(|| self.tool.workspace.clone()),
+        })
+    }
+
+    fn is_set_secret(&self, name: &str) -> bool {
+        classify(name) == Class::Credential && self.world.variable(name).is_some()
+    }
+}
+
+/// Reads what units say about themselves.
+struct Reader<'a> {
+    tool: &'a CargoTool,
+    target: &'a Path,
+    world: &'a dyn World,
+    /// By the fingerprint of a build script's compilation.
+    owners: HashMap<String, Owner<'a>>,
+}
+
+impl<'a> Reader<'a> {
+    fn statement(&mut self, unit: &Found) -> io::Result<Statement<'a>> {
+        let mut declared = Discovered::default();
+        let owner = match (&unit.dep_info, &unit.run) {
+            (Some(dep_info), _) => {
+                let text = self.read(dep_info)?;
+                declared.add_dep_info(&text, &self.tool.workspace);
+                declared.add_declared_variables(&text);
+                declared.files = declared.files.iter().map(|file| self.inside(file)).collect();
+                declared.files.iter().find_map(|file| self.owner(&unit.package, file))
+            }
+            (None, Some(_)) => unit.details.needs().find_map(|need| self.owners.get(&need).cloned()),
+            (None, None) => None,
+        };
+        if let Some(owner) = owner.as_ref().filter(|_| unit.target.starts_with("build-script-")) {
+            self.owners.insert(unit.fingerprint.clone(), owner.clone());
+        }
+        let folder = owner.as_ref().and_then(Owner::folder).map(Path::to_owned);
+        if let Some(run) = &unit.run {
+            declared.add_script_output(&self.read(&run.said)?, folder.as_deref());
+            declared.files = declared.files.iter().map(|file| self.inside(file)).collect();
+        }
+        for local in &unit.details.local {
+            match local {
+                Local::RerunIfEnvChanged { var } => drop(declared.env.insert(var.clone())),
+                // Without a word of the script, cargo watches the whole package.
+                Local::Precalculated(_) => declared.files.extend(folder.clone()),
+                Local::RerunIfChanged { .. } | Local::CheckDepInfo {} => {}
+            }
+        }
+        if let Some(Owner::Vendored(_, folder)) = &owner {
+            declared.files.insert((*folder).to_owned());
+        }
+        declared.files.retain(|file| self.can_change(file));
+        Ok(Statement { owner, declared })
+    }
+
+    fn inside(&self, file: &Path) -> PathBuf {
+        self.world.inside(&carrack_base::normalised(file))
+    }
+
+    /// Files of packages from elsewhere never change, and those in the target folder follow from others.
+    fn can_change(&self, file: &Path) -> bool {
+        !file.starts_with(&self.tool.cargo_home) && !file.starts_with(&self.tool.target)
+    }
+
+    /// The package of the name `name` whose folder is around `file`.
+    fn owner(&self, name: &str, file: &Path) -> Option<Owner<'a>> {
+        let tool = self.tool;
+        let around = |folder: &Path, of: &str| of == name && file.starts_with(folder);
+        let fetched = tool.fetched.iter().find(|package| around(&package.folder, &package.name));
+        if let Some(package) = fetched {
+            let identity = package.identity();
+            return Some(if package.folder.starts_with(&tool.cargo_home) {
+                Owner::Fetched(identity)
+            } else {
+                Owner::Vendored(identity, &package.folder)
+            });
+        }
+        let local = tool.packages.iter().find(|package| around(&package.folder, &package.name));
+        local.map(Owner::Local)
+    }
+
+    /// The package that an earlier unit belongs to.
+    fn owner_of(&self, record: &UnitRecord) -> Option<Owner<'a>> {
+        let tool = self.tool;
+        match record.package.source {
+            Some(_) => {
+                let fetched = tool.fetched.iter().find(|package| package.identity() == record.package)?;
+                self.owner(&fetched.name, &fetched.folder)
+            }
+            None => {
+                let mut local = tool.packages.iter();
+                local.find(|package| package.identity() == record.package).map(Owner::Local)
+            }
+        }
+    }
+
+    fn read(&self, path: &str) -> io::Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(self.target.join(path))?).into_owned())
+    }
+}
+
+impl Owner<'_> {
+    /// The folder whose content can change.
+    fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Fetched(_) => None,
+            Self::Vendored(_, folder) => Some(folder),
+            Self::Local(package) => Some(&package.folder),
+        }
+    }
+}
+
+/// The files of each unit with their digests.
+fn read_all(found: &[&Found], target: &Path) -> io::Result<Vec<Vec<UnitFile>>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(found.len().max(1));
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let work = || -> io::Result<Vec<(usize, Vec<UnitFile>)>> {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let Some(unit) = found.get(number) else { return Ok(done) };
+            let files = unit.paths.iter().map(|path| unit_file(target, path)).collect::<io::Result<_>>()?;
+            done.push((number, files));
+        }
+    };
+    let mut all = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let mut all: Vec<(usize, Vec<UnitFile>)> = Vec::new();
+        for thread in running {
+            all.extend(thread.join().expect("reading files does not panic")?);
+        }
+        Ok::<_, io::Error>(all)
+    })?;
+    all.sort_by_key(|(number, _)| *number);
+    Ok(all.into_iter().map(|(_, files)| files).collect())
+}
+
+fn unit_file(target: &Path, path: &str) -> io::Result<UnitFile> {
+    let place = target.join(path);
+    let metadata = fs::symlink_metadata(&place)?;
+    let content = if metadata.is_dir() {
+        UnitContent::Folder
+    } else if metadata.is_symlink() {
+        let to = fs::read_link(&place)?;
+        UnitContent::Link { to: to.to_string_lossy().into_owned() }
+    } else {
+        let bytes = fs::read(&place)?;
+        UnitContent::File {
+            digest: ContentDigest::of(&bytes),
+            size: bytes.len() as u64,
+            executable: metadata.permissions().mode() & 0o111 != 0,
+        }
+    };
+    Ok(UnitFile { path: path.to_owned(), content })
+}
+
+impl Harvest {
+    /// What `binaries` and all that they need declared: files that can change, and variables.
+    pub(crate) fn declared(&self, binaries: &[String], choice: &Choice) -> Discovered {
+        let mut declared = self.declared.clone();
+        let records: HashMap<&ContentDigest, &UnitRecord> =
+            choice.records.iter().chain(&self.records).collect();
+        let is_root = |record: &UnitRecord| {
+            record.binary().is_some_and(|binary| binaries.iter().any(|name| name == binary))
+        };
+        let mut open: Vec<&ContentDigest> =
+            records.iter().filter(|(_, record)| is_root(record)).map(|(id, _)| *id).collect();
+        open.extend(&self.needed);
+        let mut seen = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            let Some(record) = records.get(id).filter(|_| seen.insert(id)) else { continue };
+            declared.env.extend(record.env.keys().cloned());
+            declared.files.extend(record.files.keys().cloned());
+            open.extend(&record.needs);
+        }
+        declared
+    }
+}

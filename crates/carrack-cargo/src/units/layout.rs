@@ -1,0 +1,226 @@
+//! Where cargo keeps what belongs to a unit, in both of its layouts.
+//!
+//! ```text
+//! <profile>/.fingerprint/<package>-<hash>/<target>         the fingerprint; `<target>.json` says what is in it
+//! <profile>/deps/*-<hash>[.*], <profile>/examples/…        what was compiled, and rustc's `.d`
+//! <profile>/build/<package>-<hash>/                        a compiled build script, or a run: `output`, `out/` …
+//!
+//! <profile>/build/<package>/<hash>/fingerprint/<target>    the newer layout: all of a unit in one folder,
+//! <profile>/build/<package>/<hash>/{out,run}/              `out` is what was compiled, or OUT_DIR beside `run`
+//! ```
+//!
+//! `<profile>` is `release` or `<triple>/release`. Only looks; a unit that is not whole, has no hash in its file names, or
+//! has a name that is not UTF-8, is left out. Fails if a folder that is there can't be read.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// A unit in a target folder.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Its fingerprint file, relative to the target folder.
+    pub(super) name: String,
+    /// The name of its package.
+    pub(super) package: String,
+    /// What its fingerprint file is called.
+    pub(super) target: String,
+    pub(super) fingerprint: String,
+    pub(super) details: Details,
+    /// All that belongs to it, relative to the target folder: files, links, empty folders.
+    pub(super) paths: Vec<String>,
+    /// rustc's dep-info among them.
+    pub(super) dep_info: Option<String>,
+    /// For the run of a build script: what it said, and its OUT_DIR.
+    pub(super) run: Option<ScriptRun>,
+}
+
+/// A run of a build script, as paths relative to the target folder.
+#[derive(Debug)]
+pub(super) struct ScriptRun {
+    pub(super) said: String,
+    pub(super) out_dir: String,
+}
+
+/// What cargo notes about a fingerprint.
+#[derive(Debug, Deserialize)]
+pub(super) struct Details {
+    /// Each with the fingerprint of what is depended on as its last part.
+    deps: Vec<(u64, String, bool, u64)>,
+    pub(super) local: Vec<Local>,
+}
+
+/// What cargo watches for a unit.
+#[derive(Debug, Deserialize)]
+pub(super) enum Local {
+    /// A version, or the newest time in a folder.
+    Precalculated(IgnoredAny),
+    CheckDepInfo {},
+    RerunIfChanged {},
+    RerunIfEnvChanged {
+        var: String,
+    },
+}
+
+impl Details {
+    /// The fingerprints of the units that this one was compiled with, as their files have them.
+    pub(super) fn needs(&self) -> impl Iterator<Item = String> {
+        self.deps.iter().map(|(_, _, _, fingerprint)| {
+            fingerprint.to_le_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        })
+    }
+}
+
+/// Every whole unit in `target`.
+pub(super) fn find(target: &Path) -> io::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for name in names(target)? {
+        if !is_profile(&target.join(&name)) {
+            for below in names(&target.join(&name))? {
+                let profile = format!("{name}/{below}");
+                if is_profile(&target.join(&profile)) {
+                    units_of(target, &profile, &mut found)?;
+                }
+            }
+            continue;
+        }
+        units_of(target, &name, &mut found)?;
+    }
+    Ok(found)
+}
+
+fn is_profile(folder: &Path) -> bool {
+    [".fingerprint", "build", "deps"].iter().any(|name| folder.join(name).is_dir())
+}
+
+fn units_of(target: &Path, profile: &str, found: &mut Vec<Found>) -> io::Result<()> {
+    let mut outputs: HashMap<String, Vec<String>> = HashMap::new();
+    for folder in ["deps", "examples"] {
+        for name in names(&target.join(profile).join(folder))? {
+            if let Some(hash) = hash_of(name.split('.').next().unwrap_or_default()) {
+                outputs.entry(hash.to_owned()).or_default().push(format!("{profile}/{folder}/{name}"));
+            }
+        }
+    }
+    for folder in names(&target.join(profile).join(".fingerprint"))? {
+        let Some(hash) = hash_of(&folder) else { continue };
+        let package = folder[..folder.len() - hash.len() - 1].to_owned();
+        let place = format!("{profile}/.fingerprint/{folder}");
+        let mut paths = outputs.remove(hash).unwrap_or_default();
+        let build = format!("{profile}/build/{folder}");
+        let ok = all_below(target, &place, &mut paths)? && all_below(target, &build, &mut paths)?;
+        let run = ScriptRun { said: format!("{build}/output"), out_dir: format!("{build}/out") };
+        found.extend(unit(target, &place, package, paths, run)?.filter(|_| ok));
+    }
+    for package in names(&target.join(profile).join("build"))? {
+        for hash in names(&target.join(profile).join("build").join(&package))? {
+            let place = format!("{profile}/build/{package}/{hash}");
+            if !is_hash(&hash) || !target.join(&place).join("fingerprint").is_dir() {
+                continue;
+            }
+            let mut paths = Vec::new();
+            let ok = all_below(target, &place, &mut paths)?;
+            let run = ScriptRun { said: format!("{place}/run/stdout"), out_dir: format!("{place}/out") };
+            found.extend(
+                unit(target, &format!("{place}/fingerprint"), package.clone(), paths, run)?.filter(|_| ok),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The unit whose fingerprint is in `place`, if there is one there that is whole.
+fn unit(
+    target: &Path,
+    place: &str,
+    package: String,
+    paths: Vec<String>,
+    run: ScriptRun,
+) -> io::Result<Option<Found>> {
+    let names = names(&target.join(place))?;
+    let mut described = names.iter().filter_map(|name| name.strip_suffix(".json"));
+    // Cargo puts one into each folder.
+    let (Some(name), None) = (described.next(), described.next()) else { return Ok(None) };
+    let read = |name: &str| fs::read(target.join(place).join(name)).ok();
+    // Written last, once the unit is there.
+    let fingerprint = read(name).and_then(|bytes| String::from_utf8(bytes).ok());
+    let Some(fingerprint) = fingerprint.filter(|text| is_hash(text)) else { return Ok(None) };
+    let details = read(&format!("{name}.json"));
+    let Some(details) = details.and_then(|bytes| serde_json::from_slice(&bytes).ok()) else {
+        return Ok(None);
+    };
+    let run = name.starts_with("run-build-script-").then_some(run);
+    let dep_info = paths.iter().find(|path| path.ends_with(".d") && !path.contains("/out/build/")).cloned();
+    let is_whole = match &run {
+        Some(run) => paths.contains(&run.said),
+        // Without rustc's dep-info, its files have no hash in their names.
+        None => dep_info.is_some(),
+    };
+    Ok(is_whole.then(|| Found {
+        name: format!("{place}/{name}"),
+        package,
+        target: name.to_owned(),
+        fingerprint,
+        details,
+        paths,
+        dep_info: dep_info.filter(|_| run.is_none()),
+        run,
+    }))
+}
+
+/// Adds everything below `folder`; whether all of it has a name that can be written down.
+fn all_below(target: &Path, folder: &str, paths: &mut Vec<String>) -> io::Result<bool> {
+    let entries = match fs::read_dir(target.join(folder)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        entries => entries?,
+    };
+    let mut is_empty = true;
+    let mut ok = true;
+    for entry in entries {
+        let entry = entry?;
+        is_empty = false;
+        let Ok(name) = entry.file_name().into_string() else {
+            ok = false;
+            continue;
+        };
+        let path = format!("{folder}/{name}");
+        if entry.file_type()?.is_dir() {
+            ok &= all_below(target, &path, paths)?;
+        } else {
+            paths.push(path);
+        }
+    }
+    if is_empty {
+        paths.push(folder.to_owned());
+    }
+    Ok(ok)
+}
+
+/// Names in a folder, sorted; those that are not UTF-8 are none of cargo's.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The hash at the end of `name-<hash>`.
+fn hash_of(name: &str) -> Option<&str> {
+    name.rsplit_once('-').map(|(_, hash)| hash).filter(|hash| is_hash(hash))
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
