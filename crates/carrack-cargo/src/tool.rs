@@ -243,7 +243,9 @@ impl Run for CargoRun {
     }
 
     fn harvest(&mut self, target: &Path, world: &dyn World) -> io::Result<Vec<HarvestedUnit>> {
-        self.harvest = units::harvest(&self.tool, &self.realm, &self.choice, &self.variables, target, world)?;
+        let scope =
+            units::Scope { folder: target, known: &self.choice.records, with_local: true, is_fixed: true };
+        self.harvest = units::harvest(&self.tool, &self.realm, &self.variables, scope, world)?;
         Ok(std::mem::take(&mut self.harvest.units))
     }
 

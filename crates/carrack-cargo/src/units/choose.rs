@@ -19,7 +19,7 @@ const VARIANTS: usize = 12;
 pub(crate) struct Choice {
     /// Each after those that it needs.
     pub(crate) units: Vec<ChosenUnit>,
-    pub(super) records: HashMap<ContentDigest, UnitRecord>,
+    pub(crate) records: HashMap<ContentDigest, UnitRecord>,
     /// Where a unit came from, if not from this machine.
     pub(crate) origins: HashMap<ContentDigest, String>,
     /// Why no kept unit of a package's target fits; the first of a package's target that was tried.
@@ -210,6 +210,9 @@ impl<'a> Judge<'a> {
     fn objection(&mut self, record: &UnitRecord) -> Option<String> {
         if record.workspace.as_ref().is_some_and(|workspace| *workspace != self.tool.workspace) {
             return Some("the workspace is at another place".to_owned());
+        }
+        if record.target_folder.as_ref().is_some_and(|folder| *folder != self.tool.target) {
+            return Some("the target folder is at another place".to_owned());
         }
         for (name, digest) in &record.env {
             if self.world.variable(name).as_deref().map(digest_of_value) != *digest {

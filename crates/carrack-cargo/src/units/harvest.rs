@@ -1,13 +1,15 @@
 //! Finds what a run of cargo left in its target folder, and writes down what each unit depends on.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use carrack_base::{ContentDigest, UnitContent, UnitFile};
 use carrack_graph::{HarvestedUnit, World};
+use memchr::memmem;
 
 use super::choose::Choice;
 use super::layout::{self, Found, Local};
@@ -37,63 +39,80 @@ enum Owner<'a> {
     Local(&'a PathPackage),
 }
 
-/// The units in `target`, which holds what a run wrote, beside those that were put there before.
+/// What is to be taken from a target folder.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    /// The target folder as it can be read now.
+    pub(crate) folder: &'a Path,
+    /// Units of these names and fingerprints are known: they were put there, or are kept.
+    pub(crate) known: &'a HashMap<ContentDigest, UnitRecord>,
+    /// Whether units that were compiled from the user's folders are wanted.
+    pub(crate) with_local: bool,
+    /// Whether the folder is at the same place for everyone, so that it does not matter who mentions it.
+    pub(crate) is_fixed: bool,
+}
+
+/// The units of `scope`, as far as they are new.
 ///
 /// Errors: something that is there can't be read.
 pub(crate) fn harvest(
     tool: &CargoTool,
     realm: &ContentDigest,
-    choice: &Choice,
     variables: &BTreeSet<String>,
-    target: &Path,
+    scope: Scope<'_>,
     world: &dyn World,
 ) -> io::Result<Harvest> {
-    let found = layout::find(target)?;
-    let known: HashMap<&str, &UnitRecord> =
-        choice.records.values().map(|record| (record.name.as_str(), record)).collect();
+    let found = layout::find(scope.folder)?;
+    let known: HashSet<(&str, &str)> =
+        scope.known.values().map(|record| (record.name.as_str(), record.fingerprint.as_str())).collect();
     // Outside of an overlay, what was put there is still there.
-    let is_new = |unit: &&Found| {
-        known.get(unit.name.as_str()).is_none_or(|known| known.fingerprint != unit.fingerprint)
-    };
+    let is_new = |unit: &&Found| !known.contains(&(unit.name.as_str(), unit.fingerprint.as_str()));
     // The run of a build script belongs to the package of its compilation.
     let (runs, compilations): (Vec<&Found>, Vec<&Found>) =
         found.iter().filter(is_new).partition(|unit| unit.run.is_some());
-    let found: Vec<&Found> = compilations.into_iter().chain(runs).collect();
     let mut grower = Grower {
         tool,
         realm,
         world,
+        target: if scope.is_fixed { None } else { Some(scope.folder) },
         variables: undeclared_variables(variables.iter().cloned(), world),
         by_fingerprint: HashMap::new(),
         local: HashMap::new(),
         harvest: Harvest::default(),
     };
-    let mut reader = Reader { tool, target, world, owners: HashMap::new() };
-    for (id, record) in &choice.records {
+    let mut reader = Reader { tool, target: scope.folder, world, owners: HashMap::new() };
+    for (id, record) in scope.known {
         grower.by_fingerprint.entry(record.fingerprint.clone()).or_default().push(*id);
         grower.local.insert(*id, record.local);
         reader.owners.extend(reader.owner_of(record).map(|owner| (record.fingerprint.clone(), owner)));
     }
-    let files = read_all(&found, target)?;
-    let mut waiting = Vec::new();
-    for (unit, files) in found.into_iter().zip(files) {
+    let mut statements = Vec::new();
+    for unit in compilations.into_iter().chain(runs) {
         let statement = reader.statement(unit)?;
-        grower.harvest.declared.env.extend(statement.declared.env.iter().cloned());
-        grower.harvest.declared.files.extend(statement.declared.files.iter().cloned());
-        waiting.push((unit, statement, files));
+        let is_local = statement.owner.as_ref().is_none_or(|owner| owner.folder().is_some());
+        if scope.with_local || !is_local {
+            statements.push((unit, statement));
+        }
     }
-    let needed: BTreeSet<String> = waiting.iter().flat_map(|(unit, ..)| unit.details.needs()).collect();
+    for (_, Statement { declared, .. }) in &statements {
+        grower.harvest.declared.env.extend(declared.env.iter().cloned());
+        grower.harvest.declared.files.extend(declared.files.iter().cloned());
+    }
+    let needed: BTreeSet<String> = statements.iter().flat_map(|(unit, _)| unit.details.needs()).collect();
+    let units: Vec<&Found> = statements.iter().map(|(unit, _)| *unit).collect();
+    let contents = read_all(&units, scope)?;
+    let mut waiting: Vec<_> = statements.into_iter().zip(contents).collect();
     // Each after those that it needs; what needs something that is not kept is never ready.
     loop {
         let before = waiting.len();
-        let open: BTreeSet<String> = waiting.iter().map(|(unit, ..)| unit.fingerprint.clone()).collect();
+        let open: BTreeSet<String> = waiting.iter().map(|((unit, _), _)| unit.fingerprint.clone()).collect();
         let mut later = Vec::new();
-        for (unit, statement, files) in waiting {
+        for ((unit, statement), content) in waiting {
             let is_there = |need: String| !open.contains(&need) && grower.by_fingerprint.contains_key(&need);
             if unit.details.needs().all(is_there) {
-                grower.add(unit, statement, files);
+                grower.add(unit, statement, content);
             } else {
-                later.push((unit, statement, files));
+                later.push(((unit, statement), content));
             }
         }
         if later.len() == before {
@@ -109,6 +128,8 @@ struct Grower<'a> {
     tool: &'a CargoTool,
     realm: &'a ContentDigest,
     world: &'a dyn World,
+    /// The target folder, where it may get into what is compiled.
+    target: Option<&'a Path>,
     variables: ContentDigest,
     by_fingerprint: HashMap<String, Vec<ContentDigest>>,
     /// Whether what a unit was compiled from can change.
@@ -124,8 +145,10 @@ struct Statement<'a> {
 }
 
 impl<'a> Grower<'a> {
-    fn add(&mut self, unit: &Found, statement: Statement<'a>, files: Vec<UnitFile>) {
-        let Some(record) = self.record(unit, statement) else { return };
+    fn add(&mut self, unit: &Found, statement: Statement<'a>, content: Content) {
+        let Some(mut record) = self.record(unit, statement) else { return };
+        let Content { files, mentions_target } = content;
+        record.target_folder = self.target.filter(|_| mentions_target).map(Path::to_owned);
         let id = record.id(self.realm, &files);
         self.by_fingerprint.entry(unit.fingerprint.clone()).or_default().push(id);
         self.local.insert(id, record.local);
@@ -182,6 +205,7 @@ impl<'a> Grower<'a> {
             written: if is_run && is_own { self.world.written() } else { BTreeMap::new() },
             variables: is_run.then_some(self.variables),
             workspace: is_own.then(|| self.tool.workspace.clone()),
+            target_folder: None,
         })
     }
 
@@ -293,48 +317,64 @@ impl Owner<'_> {
     }
 }
 
-/// The files of each unit with their digests.
-fn read_all(found: &[&Found], target: &Path) -> io::Result<Vec<Vec<UnitFile>>> {
+/// What a unit's files hold.
+struct Content {
+    files: Vec<UnitFile>,
+    /// Whether the place of the target folder got into one of them that cargo does not rewrite.
+    mentions_target: bool,
+}
+
+/// The content of each unit.
+fn read_all(found: &[&Found], scope: Scope<'_>) -> io::Result<Vec<Content>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(found.len().max(1));
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let work = || -> io::Result<Vec<(usize, Vec<UnitFile>)>> {
+    let next = AtomicUsize::new(0);
+    let work = || -> io::Result<Vec<(usize, Content)>> {
         let mut done = Vec::new();
         loop {
-            let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(unit) = found.get(number) else { return Ok(done) };
-            let files = unit.paths.iter().map(|path| unit_file(target, path)).collect::<io::Result<_>>()?;
-            done.push((number, files));
+            done.push((number, content(unit, scope)?));
         }
     };
     let mut all = std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let mut all: Vec<(usize, Vec<UnitFile>)> = Vec::new();
+        let mut all: Vec<(usize, Content)> = Vec::new();
         for thread in running {
             all.extend(thread.join().expect("reading files does not panic")?);
         }
         Ok::<_, io::Error>(all)
     })?;
     all.sort_by_key(|(number, _)| *number);
-    Ok(all.into_iter().map(|(_, files)| files).collect())
+    Ok(all.into_iter().map(|(_, content)| content).collect())
 }
 
-fn unit_file(target: &Path, path: &str) -> io::Result<UnitFile> {
-    let place = target.join(path);
-    let metadata = fs::symlink_metadata(&place)?;
-    let content = if metadata.is_dir() {
-        UnitContent::Folder
-    } else if metadata.is_symlink() {
-        let to = fs::read_link(&place)?;
-        UnitContent::Link { to: to.to_string_lossy().into_owned() }
-    } else {
-        let bytes = fs::read(&place)?;
-        UnitContent::File {
-            digest: ContentDigest::of(&bytes),
-            size: bytes.len() as u64,
-            executable: metadata.permissions().mode() & 0o111 != 0,
-        }
-    };
-    Ok(UnitFile { path: path.to_owned(), content })
+fn content(unit: &Found, scope: Scope<'_>) -> io::Result<Content> {
+    let target = memmem::Finder::new(scope.folder.as_os_str().as_encoded_bytes());
+    let mut files = Vec::new();
+    let mut mentions_target = false;
+    for path in &unit.paths {
+        let place = scope.folder.join(path);
+        let metadata = fs::symlink_metadata(&place)?;
+        let content = if metadata.is_dir() {
+            UnitContent::Folder
+        } else if metadata.is_symlink() {
+            let to = fs::read_link(&place)?;
+            mentions_target |= to.is_absolute();
+            UnitContent::Link { to: to.to_string_lossy().into_owned() }
+        } else {
+            let bytes = fs::read(&place)?;
+            if !scope.is_fixed && !mentions_target && !unit.is_rewritten(path) {
+                mentions_target = target.find(&bytes).is_some();
+            }
+            UnitContent::File {
+                digest: ContentDigest::of(&bytes),
+                size: bytes.len() as u64,
+                executable: metadata.permissions().mode() & 0o111 != 0,
+            }
+        };
+        files.push(UnitFile { path: path.clone(), content });
+    }
+    Ok(Content { files, mentions_target })
 }
 
 impl Harvest {

@@ -66,6 +66,19 @@ pub(super) enum Local {
     },
 }
 
+impl Found {
+    /// Whether cargo rewrites a file of this unit for another target folder, or looks at it only to explain itself.
+    pub(super) fn is_rewritten(&self, path: &str) -> bool {
+        let is_made = self.run.as_ref().is_some_and(|run| Path::new(path).starts_with(&run.out_dir));
+        let is_compiled = path.ends_with(".rlib") || path.ends_with(".rmeta") || path.ends_with(".so");
+        let is_program = !path.contains("/.fingerprint/")
+            && !path.contains("/fingerprint/")
+            && self.run.is_none()
+            && !path.ends_with(".d");
+        !is_made && !is_compiled && !is_program
+    }
+}
+
 impl Details {
     /// The fingerprints of the units that this one was compiled with, as their files have them.
     pub(super) fn needs(&self) -> impl Iterator<Item = String> {

@@ -27,7 +27,7 @@ mod layout;
 mod record;
 
 pub(crate) use choose::{Choice, choose};
-pub(crate) use harvest::{Harvest, harvest};
+pub(crate) use harvest::{Harvest, Scope, harvest};
 pub(crate) use record::Package;
 
 use std::path::{Path, PathBuf};

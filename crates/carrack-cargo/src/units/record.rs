@@ -12,7 +12,7 @@ pub(super) const VERSION: u32 = 1;
 
 /// A unit as its tool knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct UnitRecord {
+pub(crate) struct UnitRecord {
     /// Its fingerprint file, relative to the target folder: two units of one name exclude each other there.
     pub(super) name: String,
     /// Cargo's fingerprint of it, as cargo writes it.
@@ -37,6 +37,8 @@ pub(super) struct UnitRecord {
     pub(super) variables: Option<ContentDigest>,
     /// Where the workspace is, which gets into what is compiled from it.
     pub(super) workspace: Option<PathBuf>,
+    /// Where the target folder has to be, if that got into it and is not the same for everyone.
+    pub(super) target_folder: Option<PathBuf>,
 }
 
 /// Which package a unit belongs to. For one from a registry, its checksum tells its content.
