@@ -268,7 +268,7 @@ impl Runner<'_> {
             }
             if lost.is_empty() {
                 let all: Vec<ContentDigest> = run.units().iter().map(|unit| unit.id).collect();
-                self.store.use_units(&all)?;
+                self.store.use_units(&all);
                 workbench.bring_back()?;
                 return Ok((run, if below.is_empty() { Found::Nothing } else { Found::Below(below) }));
             }
@@ -435,11 +435,6 @@ impl Runner<'_> {
 }
 
 impl Workbench {
-    /// The build folder itself.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// Sources that changed after `began`, by the time that nobody can set back. Outside of a sandbox, where the command
     /// itself may write to its sources, nobody can tell.
     pub(crate) fn touched(&self, sources: &Sources, began: Moment) -> BTreeSet<PathBuf> {

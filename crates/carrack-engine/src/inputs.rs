@@ -182,14 +182,6 @@ impl Sources {
         within.or_else(|| Some(unnamed()?.0.host.join(name)))
     }
 
-    /// What keys call this path of the host, whether or not something is there.
-    pub(crate) fn name_of(&self, path: &Path) -> Option<String> {
-        self.trees.iter().find_map(|(host_tree, _)| {
-            let relative = path.strip_prefix(&host_tree.host).ok()?.to_string_lossy();
-            Some(named(&host_tree.name, &relative))
-        })
-    }
-
     /// Whether the content of this path of the host is part of the sources.
     pub fn cover(&self, path: &Path) -> bool {
         self.trees.iter().any(|(host_tree, content)| {

@@ -12,6 +12,11 @@ pub(super) struct Metadata {
     pub(super) workspace_default_members: Vec<String>,
     /// Absent with `--no-deps`.
     pub(super) resolve: Option<Resolve>,
+    pub(super) workspace_root: PathBuf,
+    pub(super) target_directory: PathBuf,
+    /// Where intermediate results go, if cargo can tell it apart from `target_directory`.
+    #[serde(default)]
+    pub(super) build_directory: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

@@ -40,6 +40,7 @@ use toml_edit::Item;
 use crate::config::Configuration;
 use crate::locate::Location;
 use crate::missing;
+use crate::units::FetchedPackage;
 use metadata::Metadata;
 use outside::Outside;
 
@@ -159,6 +160,40 @@ pub enum PlanError {
 pub fn members(metadata: &[u8]) -> Result<Vec<(String, PathBuf)>, PlanError> {
     let metadata: Metadata = serde_json::from_slice(metadata).map_err(PlanError::Metadata)?;
     Ok(metadata.members().map(|package| (package.name.clone(), package.manifest_path.clone())).collect())
+}
+
+/// What an ordinary run of cargo works with, wherever it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The workspace's folder.
+    pub root: PathBuf,
+    /// Where cargo puts intermediate results.
+    pub build_folder: PathBuf,
+    /// Every package that comes from elsewhere, for whatever platform.
+    pub fetched: Vec<FetchedPackage>,
+}
+
+/// Reads the answer to `cargo metadata --format-version 1`.
+///
+/// Reads the lock file. Errors: [`PlanError::Metadata`], and those of reading that file.
+pub fn surroundings(metadata: &[u8]) -> Result<Surroundings, PlanError> {
+    let metadata: Metadata = serde_json::from_slice(metadata).map_err(PlanError::Metadata)?;
+    let lock = LockFile::read(&metadata.workspace_root.join("Cargo.lock"))?;
+    let fetched = metadata.packages.iter().filter_map(|package| {
+        let source = package.source.clone()?;
+        Some(FetchedPackage {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            checksum: lock.checksum(&package.name, &package.version, &source),
+            source,
+            folder: package.folder().to_owned(),
+        })
+    });
+    Ok(Surroundings {
+        fetched: fetched.collect(),
+        build_folder: metadata.build_directory.unwrap_or(metadata.target_directory),
+        root: metadata.workspace_root,
+    })
 }
 
 impl CargoPlan {

@@ -24,10 +24,12 @@
 mod choose;
 mod harvest;
 mod layout;
+mod ordinary;
 mod record;
 
 pub(crate) use choose::{Choice, choose};
 pub(crate) use harvest::{Harvest, Scope, harvest};
+pub use ordinary::{FittingUnit, OrdinaryRun, lies_in};
 pub(crate) use record::Package;
 
 use std::path::{Path, PathBuf};
