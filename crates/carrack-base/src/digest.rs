@@ -48,7 +48,7 @@ impl ContentDigest {
     }
 
     /// Wraps 32 bytes that BLAKE3 computed.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

@@ -55,6 +55,17 @@ pub struct PathPackage {
 }
 
 impl CargoTool {
+    /// What of a step decides about its units besides what each of them says: what cargo is asked for, and the manifests.
+    fn settings(&self, op: &ExecOp, world: &dyn World) -> ContentDigest {
+        let keyed = op.env.iter().filter(|(_, value)| value.keyed);
+        let mut text = format!("{:?} {:?} {:?}", op.argv, keyed.collect::<Vec<_>>(), op.identity);
+        let folders = self.packages.iter().map(|package| package.folder.as_path());
+        for folder in folders.chain([self.workspace.as_path()]) {
+            text.push_str(&format!("{:?}", world.content(&folder.join("Cargo.toml"))));
+        }
+        ContentDigest::of(text.as_bytes())
+    }
+
     /// Files beside the packages that no macro reads.
     pub(crate) fn is_for_people(&self, path: &Path) -> bool {
         const NAMES: [&str; 7] =
@@ -98,10 +109,12 @@ impl Tool for CargoTool {
         world: &dyn World,
     ) -> Box<dyn Run> {
         let variables: BTreeSet<String> = op.env.keys().cloned().collect();
+        let settings = self.settings(op, world);
         Box::new(CargoRun {
             step,
             realm,
-            choice: units::choose(self, &variables, offered, world),
+            choice: units::choose(self, settings, &variables, offered, world),
+            settings,
             tool: self.clone(),
             variables,
             stdout: StdoutParser::default(),
@@ -126,6 +139,7 @@ struct CargoRun {
     step: StepId,
     tool: CargoTool,
     realm: ContentDigest,
+    settings: ContentDigest,
     /// Names of the variables that cargo gets.
     variables: BTreeSet<String>,
     choice: Choice,
@@ -245,7 +259,8 @@ impl Run for CargoRun {
     fn harvest(&mut self, target: &Path, world: &dyn World) -> io::Result<Vec<HarvestedUnit>> {
         let scope =
             units::Scope { folder: target, known: &self.choice.records, with_local: true, is_fixed: true };
-        self.harvest = units::harvest(&self.tool, &self.realm, &self.variables, scope, world)?;
+        let names = (&self.realm, self.settings);
+        self.harvest = units::harvest(&self.tool, names, &self.variables, scope, world)?;
         Ok(std::mem::take(&mut self.harvest.units))
     }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::SystemTime;
 
 use carrack_base::ContentDigest;
 use carrack_graph::{ExecOp, Places, World};
@@ -76,6 +77,14 @@ impl World for Seen<'_> {
         let content = self.read(seen);
         contents.insert(seen.to_owned(), content);
         content
+    }
+
+    fn modified(&self, seen: &Path) -> Option<SystemTime> {
+        let place = match self.place(seen) {
+            Place::Host(path) | Place::Upper(path) => path,
+            Place::Removed => return None,
+        };
+        fs::symlink_metadata(place).and_then(|metadata| metadata.modified()).ok()
     }
 
     fn settled(&self, seen: &Path) -> bool {

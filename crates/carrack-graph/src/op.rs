@@ -6,7 +6,6 @@ use carrack_base::{ImagePath, Platform};
 use crate::NodeId;
 
 /// One thing that a build has to do.
-#[expect(clippy::large_enum_variant, reason = "a graph holds a handful of ops")]
 #[derive(Debug, Clone)]
 pub enum Op {
     /// Folders of the host, hashed where they lie.

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use carrack_base::{Cancel, ContentDigest, Digest, EventSink, StepId, UnitFile};
 
@@ -116,6 +117,9 @@ pub trait World {
     /// What is at a path: the content of a file, or of a whole folder; `None` if nothing is there, or nothing that can be
     /// read.
     fn content(&self, seen: &Path) -> Option<ContentDigest>;
+
+    /// The modification time of what is at a path, which proves nothing about its content.
+    fn modified(&self, seen: &Path) -> Option<SystemTime>;
 
     /// Whether what is at a path was there, as it is now, all the time since the run began.
     fn settled(&self, seen: &Path) -> bool;

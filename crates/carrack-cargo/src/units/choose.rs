@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use carrack_base::ContentDigest;
 use carrack_graph::{ChosenUnit, OfferedUnit, World};
@@ -53,6 +54,7 @@ impl Choice {
 /// Chooses from `offered`, which has those first that were used last.
 pub(crate) fn choose(
     tool: &CargoTool,
+    settings: ContentDigest,
     variables: &BTreeSet<String>,
     offered: Vec<OfferedUnit>,
     world: &dyn World,
@@ -63,8 +65,12 @@ pub(crate) fn choose(
     let mut variants: HashMap<(Package, String), usize> = HashMap::new();
     let mut refused: HashMap<ContentDigest, String> = HashMap::new();
     let mut origins = HashMap::new();
-    for OfferedUnit { id, record, origin } in offered {
-        let Some(record) = UnitRecord::from_bytes(&record) else { continue };
+    let mut offered: Vec<_> = offered
+        .into_iter()
+        .filter_map(|unit| Some((unit.id, UnitRecord::from_bytes(&unit.record)?, unit.origin)))
+        .collect();
+    offered.sort_by_key(|(_, record, _)| record.settings != settings);
+    for (id, record, origin) in offered {
         if !is_of_profile(&record.name, &tool.profile) || !judge.knows(&record) {
             continue;
         }
@@ -206,6 +212,24 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Whether cargo will find the same newest file in the package's folder: its seconds, a dot, nanoseconds, and in
+    /// parentheses its path, which may be relative.
+    fn is_newest(&self, newest: &str, record: &UnitRecord) -> bool {
+        let Some((time, file)) = newest.trim_end_matches(')').split_once(" (") else { return false };
+        let package = self.tool.packages.iter().find(|package| package.identity() == record.package);
+        let Some(folder) = package.map(|package| &package.folder) else { return false };
+        let modified = |path: &Path| self.world.modified(path);
+        let Some(at) = modified(&folder.join(file)) else { return false };
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        time.trim_end_matches('s') == format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
+            && self
+                .world
+                .sources()
+                .iter()
+                .filter(|(path, _)| path.starts_with(folder))
+                .all(|(path, _)| modified(path).is_some_and(|other| other <= at))
+    }
+
     /// Why the unit does not fit; `None` if it does.
     fn objection(&mut self, record: &UnitRecord) -> Option<String> {
         if record.workspace.as_ref().is_some_and(|workspace| *workspace != self.tool.workspace) {
@@ -231,6 +255,9 @@ impl<'a> Judge<'a> {
                 let shown = path.strip_prefix(&self.tool.workspace).unwrap_or(path);
                 return Some(format!("{} changed", shown.display()));
             }
+        }
+        if record.newest.as_ref().is_some_and(|newest| !self.is_newest(newest, record)) {
+            return Some("its build script declares no file, and a file's time changed".to_owned());
         }
         for (path, content) in &record.written {
             if self.written.get(path) != Some(content) {

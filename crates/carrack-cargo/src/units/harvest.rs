@@ -57,7 +57,7 @@ pub(crate) struct Scope<'a> {
 /// Errors: something that is there can't be read.
 pub(crate) fn harvest(
     tool: &CargoTool,
-    realm: &ContentDigest,
+    (realm, settings): (&ContentDigest, ContentDigest),
     variables: &BTreeSet<String>,
     scope: Scope<'_>,
     world: &dyn World,
@@ -65,8 +65,14 @@ pub(crate) fn harvest(
     let found = layout::find(scope.folder)?;
     let known: HashSet<(&str, &str)> =
         scope.known.values().map(|record| (record.name.as_str(), record.fingerprint.as_str())).collect();
-    // Outside of an overlay, what was put there is still there.
-    let is_new = |unit: &&Found| !known.contains(&(unit.name.as_str(), unit.fingerprint.as_str()));
+    let names: HashSet<&str> = known.iter().map(|(name, _)| *name).collect();
+    // Outside of an overlay, what was put there is still there. A build script that ran again over what it left before is
+    // not like one that ran for the first time.
+    let is_new = |unit: &&Found| {
+        let is_known = known.contains(&(unit.name.as_str(), unit.fingerprint.as_str()));
+        let ran_again = unit.run.is_some() && scope.with_local && names.contains(unit.name.as_str());
+        !is_known && !ran_again
+    };
     // The run of a build script belongs to the package of its compilation.
     let (runs, compilations): (Vec<&Found>, Vec<&Found>) =
         found.iter().filter(is_new).partition(|unit| unit.run.is_some());
@@ -76,6 +82,7 @@ pub(crate) fn harvest(
         world,
         target: if scope.is_fixed { None } else { Some(scope.folder) },
         variables: undeclared_variables(variables.iter().cloned(), world),
+        settings,
         by_fingerprint: HashMap::new(),
         local: HashMap::new(),
         harvest: Harvest::default(),
@@ -131,6 +138,7 @@ struct Grower<'a> {
     /// The target folder, where it may get into what is compiled.
     target: Option<&'a Path>,
     variables: ContentDigest,
+    settings: ContentDigest,
     by_fingerprint: HashMap<String, Vec<ContentDigest>>,
     /// Whether what a unit was compiled from can change.
     local: HashMap<ContentDigest, bool>,
@@ -142,6 +150,10 @@ struct Statement<'a> {
     /// `None` if nobody knows the package.
     owner: Option<Owner<'a>>,
     declared: Discovered,
+    /// Whether it is the run of a build script that had something to do with a C compiler or a linker.
+    native: bool,
+    /// The newest time in its package's folder, if cargo watches that.
+    newest: Option<String>,
 }
 
 impl<'a> Grower<'a> {
@@ -166,7 +178,7 @@ impl<'a> Grower<'a> {
 
     /// What is to be known about a unit; `None` if it can't be kept.
     fn record(&self, unit: &Found, statement: Statement<'a>) -> Option<UnitRecord> {
-        let Statement { owner: Some(owner), declared } = statement else { return None };
+        let Statement { owner: Some(owner), declared, native, newest } = statement else { return None };
         if declared.env.iter().any(|name| self.is_set_secret(name)) {
             return None;
         }
@@ -203,7 +215,9 @@ impl<'a> Grower<'a> {
             undeclared,
             env: env.collect(),
             written: if is_run && is_own { self.world.written() } else { BTreeMap::new() },
-            variables: is_run.then_some(self.variables),
+            variables: native.then_some(self.variables),
+            newest,
+            settings: self.settings,
             workspace: is_own.then(|| self.tool.workspace.clone()),
             target_folder: None,
         })
@@ -226,6 +240,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn statement(&mut self, unit: &Found) -> io::Result<Statement<'a>> {
         let mut declared = Discovered::default();
+        let (mut native, mut newest) = (false, None);
         let owner = match (&unit.dep_info, &unit.run) {
             (Some(dep_info), _) => {
                 let text = self.read(dep_info)?;
@@ -242,14 +257,20 @@ impl<'a> Reader<'a> {
         }
         let folder = owner.as_ref().and_then(Owner::folder).map(Path::to_owned);
         if let Some(run) = &unit.run {
-            declared.add_script_output(&self.read(&run.said)?, folder.as_deref());
+            let said = self.read(&run.said)?;
+            native = said.contains("rustc-link-") || unit.paths.iter().any(|path| is_native(path));
+            declared.add_script_output(&said, folder.as_deref());
             declared.files = declared.files.iter().map(|file| self.inside(file)).collect();
         }
         for local in &unit.details.local {
             match local {
                 Local::RerunIfEnvChanged { var } => drop(declared.env.insert(var.clone())),
                 // Without a word of the script, cargo watches the whole package.
-                Local::Precalculated(_) => declared.files.extend(folder.clone()),
+                Local::Precalculated(time) if folder.is_some() => {
+                    newest = Some(time.clone());
+                    declared.files.extend(folder.clone());
+                }
+                Local::Precalculated(_) => {}
                 Local::RerunIfChanged { .. } | Local::CheckDepInfo {} => {}
             }
         }
@@ -257,7 +278,7 @@ impl<'a> Reader<'a> {
             declared.files.insert((*folder).to_owned());
         }
         declared.files.retain(|file| self.can_change(file));
-        Ok(Statement { owner, declared })
+        Ok(Statement { owner, declared, native, newest })
     }
 
     fn inside(&self, file: &Path) -> PathBuf {
@@ -304,6 +325,11 @@ impl<'a> Reader<'a> {
     fn read(&self, path: &str) -> io::Result<String> {
         Ok(String::from_utf8_lossy(&fs::read(self.target.join(path))?).into_owned())
     }
+}
+
+/// Whether a compiler other than rustc made a file of this name.
+fn is_native(path: &str) -> bool {
+    [".a", ".o", ".so", ".lo", ".obj"].iter().any(|end| path.ends_with(end)) || path.contains(".so.")
 }
 
 impl Owner<'_> {

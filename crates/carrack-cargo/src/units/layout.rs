@@ -15,10 +15,10 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 /// A unit in a target folder.
 #[derive(Debug)]
@@ -57,8 +57,8 @@ pub(super) struct Details {
 /// What cargo watches for a unit.
 #[derive(Debug, Deserialize)]
 pub(super) enum Local {
-    /// A version, or the newest time in a folder.
-    Precalculated(IgnoredAny),
+    /// A version, or the newest time in a folder and which file has it.
+    Precalculated(String),
     CheckDepInfo {},
     RerunIfChanged {},
     RerunIfEnvChanged {
@@ -201,9 +201,11 @@ fn all_below(target: &Path, folder: &str, paths: &mut Vec<String>) -> io::Result
             continue;
         };
         let path = format!("{folder}/{name}");
-        if entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
             ok &= all_below(target, &path, paths)?;
-        } else {
+        } else if kind.is_file() || kind.is_symlink() {
+            // What else there is marks in an overlay that something is gone.
             paths.push(path);
         }
     }
@@ -223,7 +225,11 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
     };
     let mut names = Vec::new();
     for entry in entries {
-        names.extend(entry?.file_name().into_string());
+        let entry = entry?;
+        // In an overlay, a device marks that something is gone.
+        if !entry.file_type()?.is_char_device() {
+            names.extend(entry.file_name().into_string());
+        }
     }
     names.sort();
     Ok(names)

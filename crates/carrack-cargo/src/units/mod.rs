@@ -11,7 +11,7 @@
 //! | files that a macro may read without saying so | every file of the sources that is not Rust, for packages that use such a macro, and the names of their modules |
 //! | where the workspace is (gets into what is compiled from it) | the workspace's place as cargo sees it |
 //! | what a build script wrote into the sources | it has to be there, with that content |
-//! | variables of C compilers, which a build script may use and not declare | their values, for runs of build scripts |
+//! | variables of C compilers, which a build script may use and not declare | their values, for runs of build scripts that leave native code or link to some |
 //! | two units of one name (two contents of one member) | only the one that fits is put back |
 //! | a unit that was compiled with others | it needs exactly these, by the digests of their files |
 //! | compiler, linker, C library, CARGO_HOME and target folder | [`realm`](carrack_graph::Tool::realm): units of another one are never offered |

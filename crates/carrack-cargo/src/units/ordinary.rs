@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use carrack_base::{ContentDigest, UnitContent, UnitFile};
 use carrack_graph::{HarvestedUnit, OfferedUnit, World};
@@ -16,6 +17,9 @@ use super::harvest::{Scope, harvest};
 use super::record::UnitRecord;
 use super::{FetchedPackage, realm};
 use crate::tool::CargoTool;
+
+/// Units of packages from elsewhere are told apart by what cargo puts into their names.
+const NO_SETTINGS: ContentDigest = ContentDigest::from_bytes([0; 32]);
 
 /// An ordinary run of cargo.
 #[derive(Debug, Clone)]
@@ -61,7 +65,7 @@ impl OrdinaryRun {
     /// The units among `offered` that fit, each after those that it needs.
     pub fn choose(&self, offered: Vec<OfferedUnit>) -> Vec<FittingUnit> {
         let variables: BTreeSet<String> = self.variables.keys().cloned().collect();
-        let choice = choose(&self.tool(), &variables, offered, &Environment(&self.variables));
+        let choice = choose(&self.tool(), NO_SETTINGS, &variables, offered, &Environment(&self.variables));
         let fitting = choice.units.iter().map(|unit| {
             let record = &choice.records[&unit.id];
             FittingUnit {
@@ -85,7 +89,7 @@ impl OrdinaryRun {
         let variables: BTreeSet<String> = self.variables.keys().cloned().collect();
         let scope = Scope { folder: &self.target, known: &known, with_local: false, is_fixed: false };
         let world = Environment(&self.variables);
-        let harvest = harvest(&self.tool(), &self.realm(), &variables, scope, &world)?;
+        let harvest = harvest(&self.tool(), (&self.realm(), NO_SETTINGS), &variables, scope, &world)?;
         // What depends on a folder of the user's is not ours to keep here.
         let mut local: HashSet<ContentDigest> = HashSet::new();
         let mut units = Vec::new();
@@ -138,6 +142,10 @@ struct Environment<'a>(&'a BTreeMap<String, String>);
 
 impl World for Environment<'_> {
     fn content(&self, _: &Path) -> Option<ContentDigest> {
+        None
+    }
+
+    fn modified(&self, _: &Path) -> Option<SystemTime> {
         None
     }
 

@@ -33,8 +33,13 @@ pub(crate) struct UnitRecord {
     pub(super) env: BTreeMap<String, Option<ContentDigest>>,
     /// For the run of a build script: what lay among the sources after it and was not the user's.
     pub(super) written: BTreeMap<PathBuf, ContentDigest>,
-    /// For the run of a build script: the variables that it may have used without declaring them.
+    /// For the run of a build script that has to do with native code: the variables that it may have used without
+    /// declaring them.
     pub(super) variables: Option<ContentDigest>,
+    /// For the run of a build script that declared no file: the newest time in its package's folder, as cargo writes it.
+    pub(super) newest: Option<String>,
+    /// What decides about all units of a build together: among units that fit, one with the same is the likeliest.
+    pub(super) settings: ContentDigest,
     /// Where the workspace is, which gets into what is compiled from it.
     pub(super) workspace: Option<PathBuf>,
     /// Where the target folder has to be, if that got into it and is not the same for everyone.

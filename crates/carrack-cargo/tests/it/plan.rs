@@ -284,7 +284,7 @@ fn packages_outside_of_the_workspace_are_found_whatever_leads_to_them() {
 
     let kept = plan.to_bytes().unwrap();
     assert_eq!(CargoPlan::from_bytes(&kept).unwrap(), plan);
-    let other = String::from_utf8(kept).unwrap().replacen("\"format\":2", "\"format\":999", 1);
+    let other = String::from_utf8(kept).unwrap().replacen("\"format\":3", "\"format\":999", 1);
     assert!(matches!(CargoPlan::from_bytes(other.as_bytes()), Err(KeptPlanError::Format { found: 999 })));
     assert!(matches!(CargoPlan::from_bytes(b"{"), Err(KeptPlanError::Malformed(_))));
 }
@@ -338,6 +338,7 @@ fn registry_packages_come_with_their_checksums() {
         "workspace_members": ["app"],
         "workspace_default_members": ["app"],
         "workspace_root": root,
+        "target_directory": root.join("target"),
     });
     let metadata = serde_json::to_vec(&metadata).unwrap();
     let (request, selection) = (fixture.request(), Selection::default());

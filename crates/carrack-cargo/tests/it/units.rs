@@ -271,6 +271,10 @@ impl World for Files {
         fs::read(seen).ok().map(|bytes| ContentDigest::of(&bytes))
     }
 
+    fn modified(&self, seen: &Path) -> Option<SystemTime> {
+        fs::metadata(seen).and_then(|metadata| metadata.modified()).ok()
+    }
+
     fn settled(&self, _: &Path) -> bool {
         true
     }
