@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use carrack_base::{Cancel, Digest};
@@ -54,16 +53,24 @@ impl Store {
         patience: Duration,
         live: impl Fn(&Digest) -> Result<Vec<Digest>, StoreError>,
     ) -> Result<Collected, StoreError> {
-        exclusively(&self.root, patience, || {
-            self.sweep_scratch();
-            let manifests: HashSet<Digest> = self.images()?.into_iter().map(|image| image.manifest).collect();
-            let mut kept: HashSet<OsString> = HashSet::new();
-            for manifest in &manifests {
-                kept.insert(manifest.hex().into());
-                kept.extend(live(manifest)?.iter().map(|digest| OsString::from(digest.hex())));
+        let path = lock_path(&self.root);
+        let lock = open_lock(&self.root)?;
+        let started = Instant::now();
+        while !try_lock(&lock, &path)? {
+            let waited = started.elapsed();
+            if waited >= patience {
+                return Err(StoreError::Busy { path, waited });
             }
-            self.remove_blobs_but(&kept)
-        })
+            std::thread::sleep(WAIT_STEP.min(patience - waited));
+        }
+        self.sweep_scratch();
+        let manifests: HashSet<Digest> = self.images()?.into_iter().map(|image| image.manifest).collect();
+        let mut kept: HashSet<OsString> = HashSet::new();
+        for manifest in &manifests {
+            kept.insert(manifest.hex().into());
+            kept.extend(live(manifest)?.iter().map(|digest| OsString::from(digest.hex())));
+        }
+        self.remove_blobs_but(&kept)
     }
 
     fn remove_blobs_but(&self, kept: &HashSet<OsString>) -> Result<Collected, StoreError> {
@@ -84,25 +91,4 @@ impl Store {
         }
         Ok(collected)
     }
-}
-
-/// Does `work` while nobody holds a lease.
-///
-/// Errors: [`StoreError::Busy`] if someone does for longer than `patience`; those of `work`.
-pub(crate) fn exclusively<T>(
-    root: &Path,
-    patience: Duration,
-    work: impl FnOnce() -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let path = lock_path(root);
-    let lock = open_lock(root)?;
-    let started = Instant::now();
-    while !try_lock(&lock, &path)? {
-        let waited = started.elapsed();
-        if waited >= patience {
-            return Err(StoreError::Busy { path, waited });
-        }
-        std::thread::sleep(WAIT_STEP.min(patience - waited));
-    }
-    work()
 }

@@ -11,10 +11,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use carrack_base::Digest;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
-use crate::{Store, StoreError, units};
+use crate::{Store, StoreError};
 
 pub(crate) const FILE: &str = "index.db";
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 1;
 /// `used_at` stands before `value`, so that looking for old rows reads no values.
 const SCHEMA: &str = "
     CREATE TABLE entry (
@@ -30,11 +30,12 @@ const SCHEMA: &str = "
         size INTEGER NOT NULL,
         created_at INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
+    PRAGMA user_version = 1;
 ";
 /// Another process's batch takes milliseconds; this is for a machine that swaps.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How exact `used_at` is: a read writes at most this often, in seconds.
-pub(crate) const USED_AT_STEP: i64 = 24 * 60 * 60;
+const USED_AT_STEP: i64 = 24 * 60 * 60;
 
 /// What a value in the index is about. The numbers are written to disk: they are frozen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -264,10 +265,8 @@ impl Index {
         let version: i64 = connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .map_err(StoreError::index("read the version", &path))?;
-        match version {
-            SCHEMA_VERSION => {}
-            1 => migrate(&connection).map_err(StoreError::index("bring up to date", &path))?,
-            _ => return Err(StoreError::DamagedIndex { path, source: None }),
+        if version != SCHEMA_VERSION {
+            return Err(StoreError::DamagedIndex { path, source: None });
         }
         Ok(Self { path, connection: Mutex::new(connection) })
     }
@@ -293,37 +292,20 @@ impl Index {
             .and_then(|connection| {
                 connection.pragma_update(None, "journal_mode", "WAL")?;
                 connection.execute_batch(SCHEMA)?;
-                connection.execute_batch(units::SCHEMA)?;
-                connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
                 connection.close().map_err(|(_, error)| error)
             })
             .map_err(StoreError::index("create the tables", &new))?;
         fs::rename(&new, &path).map_err(StoreError::io("create", &path))
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Connection> {
+    fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic between two statements leaves no open transaction: its guard rolled it back.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn error(&self, attempt: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    fn error(&self, attempt: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
         StoreError::index(attempt, &self.path)
     }
-}
-
-/// Adds what version 1 did not have. Another process may be faster.
-fn migrate(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let migrated = if version == 1 {
-        connection
-            .execute_batch(units::SCHEMA)
-            .and_then(|()| connection.pragma_update(None, "user_version", SCHEMA_VERSION))
-    } else {
-        Ok(())
-    };
-    connection.execute_batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
-    migrated
 }
 
 fn connect(path: &Path, create: bool) -> rusqlite::Result<Connection> {
@@ -346,7 +328,7 @@ fn image_row(row: &Row<'_>) -> rusqlite::Result<ImageRow> {
 }
 
 /// Seconds since the epoch; 0 if the clock stands before it.
-pub(crate) fn clock() -> i64 {
+fn clock() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |elapsed| i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))

@@ -8,7 +8,6 @@
 //! <root>/blobs/sha256/<2>/<hex>    immutable; the name is the digest
 //! <root>/blobs/sha256/<2>/<hex>.corrupt   a blob that failed its digest, until the next collection
 //! <root>/stat/<id>                 stat caches; only their place is given here
-//! <root>/units/<2>/<id>/…          a compiled unit, see `units`; <root>/seeds/<id>/… many of them as one folder
 //! <root>/targets/<id>/lock         flock: one build at a time; holds the holder's process id
 //! <root>/targets/<id>/…            a workspace's build folder; its content is the holder's own
 //! <root>/cargo/<id>/               a CARGO_HOME; cargo locks it itself
@@ -39,7 +38,6 @@ mod index;
 mod removal;
 mod root;
 mod scratch;
-mod units;
 
 pub use blobs::BlobWriter;
 pub use collect::{Collected, Lease};
@@ -47,7 +45,6 @@ pub use error::StoreError;
 pub use folders::TargetFolder;
 pub use index::{Batch, Bucket, ImageRow};
 pub use scratch::Scratch;
-pub use units::{NewUnit, Planted, PruneRule, Pruned, Seed, Taking, UnitAge, UnitRow, UnitUse};
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -77,10 +74,6 @@ impl Store {
             _ => root::create(root)?,
         };
         Ok(Self { root: root.to_owned(), index, incoming: OnceLock::new() })
-    }
-
-    pub(crate) fn index(&self) -> &Index {
-        &self.index
     }
 
     /// The root, as it was given.
