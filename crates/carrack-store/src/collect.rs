@@ -1,4 +1,4 @@
-//! Leases and collection: a build holds a lease, and blobs are only removed while nobody does.
+//! Leases and collection: a build holds a lease, and blobs and seeds are only removed while nobody does.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use crate::folders::{WAIT_STEP, is_ours, try_lock, wait};
 use crate::root::{lock_path, open_lock};
 use crate::{Store, StoreError};
 
-/// While it is held, no blob is removed. Any number of processes hold one each.
+/// While it is held, no blob is removed, and no seed. Any number of processes hold one each.
 #[derive(Debug)]
 pub struct Lease {
     _lock: File,
@@ -39,7 +39,8 @@ impl Store {
         Ok(Lease { _lock: lock })
     }
 
-    /// Removes every blob that no image refers to, and corrupt ones that were moved away.
+    /// Removes every blob that no image refers to, and corrupt ones that were moved away. Of units, it removes only what
+    /// no row names; [`Store::prune_units`] does the rest.
     ///
     /// `live` is asked once for each tagged manifest and returns the digests of the blobs that it refers to; the manifest
     /// itself stays anyway. It should fail rather than answer without knowing, except for a manifest that is missing or
@@ -53,6 +54,20 @@ impl Store {
         patience: Duration,
         live: impl Fn(&Digest) -> Result<Vec<Digest>, StoreError>,
     ) -> Result<Collected, StoreError> {
+        let _lock = self.exclude_leases(patience)?;
+        self.sweep_scratch();
+        self.sweep_units()?;
+        let manifests: HashSet<Digest> = self.images()?.into_iter().map(|image| image.manifest).collect();
+        let mut kept: HashSet<OsString> = HashSet::new();
+        for manifest in &manifests {
+            kept.insert(manifest.hex().into());
+            kept.extend(live(manifest)?.iter().map(|digest| OsString::from(digest.hex())));
+        }
+        self.remove_blobs_but(&kept)
+    }
+
+    /// Takes the exclusive lock: nobody holds a lease while it is held.
+    pub(crate) fn exclude_leases(&self, patience: Duration) -> Result<File, StoreError> {
         let path = lock_path(&self.root);
         let lock = open_lock(&self.root)?;
         let started = Instant::now();
@@ -63,14 +78,7 @@ impl Store {
             }
             std::thread::sleep(WAIT_STEP.min(patience - waited));
         }
-        self.sweep_scratch();
-        let manifests: HashSet<Digest> = self.images()?.into_iter().map(|image| image.manifest).collect();
-        let mut kept: HashSet<OsString> = HashSet::new();
-        for manifest in &manifests {
-            kept.insert(manifest.hex().into());
-            kept.extend(live(manifest)?.iter().map(|digest| OsString::from(digest.hex())));
-        }
-        self.remove_blobs_but(&kept)
+        Ok(lock)
     }
 
     fn remove_blobs_but(&self, kept: &HashSet<OsString>) -> Result<Collected, StoreError> {

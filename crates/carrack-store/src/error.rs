@@ -2,15 +2,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use carrack_base::Digest;
+use carrack_base::{ContentDigest, Digest};
 
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store was written by a newer version of this program.
+    /// The store, or its index, was written by a newer version of this program.
     #[error("{path} is of format {found}, newer than {known}, the newest known here", path = path.display())]
     NewerFormat {
-        /// The format file.
+        /// The format file or the index.
         path: PathBuf,
         /// The number in it.
         found: u64,
@@ -91,6 +91,23 @@ pub enum StoreError {
     BadId {
         /// The name.
         id: String,
+    },
+    /// A unit's file has a path that can't lie in the unit's folder: absolute, empty, with `.` or `..`, listed twice, or
+    /// below a file or link of the same unit.
+    #[error("`{file}` cannot lie in the folder of the unit {unit}")]
+    BadUnitPath {
+        /// The unit's id.
+        unit: ContentDigest,
+        /// The path as it was given.
+        file: String,
+    },
+    /// A file that a unit should be kept with is not what its maker said: of another kind or size, or missing.
+    #[error("{path} is not the file that the unit {unit} was made with", path = path.display())]
+    UnitChanged {
+        /// The unit's id.
+        unit: ContentDigest,
+        /// The file.
+        path: PathBuf,
     },
     /// Other processes hold leases on the store.
     #[error("{path} is still held by running builds after {waited:?}", path = path.display())]

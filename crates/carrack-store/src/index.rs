@@ -1,6 +1,6 @@
-//! The index: small values by key, and the images. One SQLite file, shared by all processes through its write-ahead log.
+//! The index: small values by key, the images, and the units. One SQLite file, shared by all processes through its write-ahead log.
 //!
-//! Owns the schema. Does not know what a value means or whether the blobs that it names exist.
+//! Owns the schema, but for the tables of units. Does not know what a value means or whether the blobs that it names exist.
 
 use std::fs;
 use std::io;
@@ -11,10 +11,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use carrack_base::Digest;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, units};
 
 pub(crate) const FILE: &str = "index.db";
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// `used_at` stands before `value`, so that looking for old rows reads no values.
 const SCHEMA: &str = "
     CREATE TABLE entry (
@@ -30,12 +30,11 @@ const SCHEMA: &str = "
         size INTEGER NOT NULL,
         created_at INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
-    PRAGMA user_version = 1;
 ";
 /// Another process's batch takes milliseconds; this is for a machine that swaps.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How exact `used_at` is: a read writes at most this often, in seconds.
-const USED_AT_STEP: i64 = 24 * 60 * 60;
+pub(crate) const USED_AT_STEP: i64 = 24 * 60 * 60;
 
 /// What a value in the index is about. The numbers are written to disk: they are frozen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -249,7 +248,7 @@ impl Index {
     /// Opens the index of the store at `root`.
     pub(crate) fn open(root: &Path) -> Result<Self, StoreError> {
         let path = root.join(FILE);
-        let connection = connect(&path, false).map_err(|error| match error.sqlite_error_code() {
+        let mut connection = connect(&path, false).map_err(|error| match error.sqlite_error_code() {
             // SQLite does not say why; the file system does.
             Some(rusqlite::ErrorCode::CannotOpen) => {
                 match fs::File::options().read(true).write(true).open(&path) {
@@ -262,11 +261,15 @@ impl Index {
         if connection.is_readonly("main").map_err(StoreError::index("open", &path))? {
             return Err(StoreError::ReadOnly { path });
         }
-        let version: i64 = connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(StoreError::index("read the version", &path))?;
-        if version != SCHEMA_VERSION {
-            return Err(StoreError::DamagedIndex { path, source: None });
+        let version = version(&connection).map_err(StoreError::index("read the version", &path))?;
+        match version {
+            SCHEMA_VERSION => {}
+            1 => migrate(&mut connection).map_err(StoreError::index("add the tables of units", &path))?,
+            newer if newer > SCHEMA_VERSION => {
+                let (found, known) = (newer.cast_unsigned(), SCHEMA_VERSION.cast_unsigned());
+                return Err(StoreError::NewerFormat { path, found, known });
+            }
+            _ => return Err(StoreError::DamagedIndex { path, source: None }),
         }
         Ok(Self { path, connection: Mutex::new(connection) })
     }
@@ -292,18 +295,19 @@ impl Index {
             .and_then(|connection| {
                 connection.pragma_update(None, "journal_mode", "WAL")?;
                 connection.execute_batch(SCHEMA)?;
+                add_units(&connection)?;
                 connection.close().map_err(|(_, error)| error)
             })
             .map_err(StoreError::index("create the tables", &new))?;
         fs::rename(&new, &path).map_err(StoreError::io("create", &path))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic between two statements leaves no open transaction: its guard rolled it back.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn error(&self, attempt: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    pub(crate) fn error(&self, attempt: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
         StoreError::index(attempt, &self.path)
     }
 }
@@ -318,6 +322,25 @@ fn connect(path: &Path, create: bool) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Brings an index of schema 1 to this version, unless another process is faster. Its rows stay.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if version(&transaction)? == 1 {
+        add_units(&transaction)?;
+    }
+    transaction.commit()
+}
+
+/// What schema 2 has besides that of schema 1.
+fn add_units(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(units::SCHEMA)?;
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
 fn image_row(row: &Row<'_>) -> rusqlite::Result<ImageRow> {
     let manifest: String = row.get(1)?;
     let manifest = manifest.parse().map_err(|error| {
@@ -328,7 +351,7 @@ fn image_row(row: &Row<'_>) -> rusqlite::Result<ImageRow> {
 }
 
 /// Seconds since the epoch; 0 if the clock stands before it.
-fn clock() -> i64 {
+pub(crate) fn clock() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |elapsed| i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))

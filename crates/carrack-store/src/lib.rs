@@ -4,9 +4,11 @@
 //! <root>/CACHEDIR.TAG              so that backups leave the store out
 //! <root>/format                    "1\n": the layout's version; written last when a store is created
 //! <root>/lock                      flock: exclusive to create and to collect, shared by leases
-//! <root>/index.db                  SQLite: what is known about blobs, images and steps
+//! <root>/index.db                  SQLite: what is known about blobs, images, steps and units
 //! <root>/blobs/sha256/<2>/<hex>    immutable; the name is the digest
 //! <root>/blobs/sha256/<2>/<hex>.corrupt   a blob that failed its digest, until the next collection
+//! <root>/units/<2>/<64hex>/…       a compiled unit's files, at their places in cargo's target folder; immutable
+//! <root>/seeds/<64hex>/…           many units as one folder of hard links, to lie under an overlay; immutable
 //! <root>/stat/<id>                 stat caches; only their place is given here
 //! <root>/targets/<id>/lock         flock: one build at a time; holds the holder's process id
 //! <root>/targets/<id>/…            a workspace's build folder; its content is the holder's own
@@ -20,6 +22,9 @@
 //! scratch folder that the next [`Lease`] removes, or a blob that no row names and the next [`Store::collect`] takes. After
 //! a power failure the index may lack its last batches (SQLite's `synchronous=NORMAL`), or name a blob whose rename was
 //! lost; a missing blob is an ordinary answer, and a build makes it again.
+//!
+//! A unit's files are too many to be synced one by one. Its row says in which boot of the machine they were written; in
+//! any other they are verified before they are used for the first time. See [`Store::keep_units`].
 //!
 //! Locks are taken in this order, each at most once: a target folder's, then `lock`. A scratch folder's lock and SQLite's
 //! own are held inside of these and never waited for while waiting for another. They are flocks: they go when their
@@ -38,6 +43,7 @@ mod index;
 mod removal;
 mod root;
 mod scratch;
+mod units;
 
 pub use blobs::BlobWriter;
 pub use collect::{Collected, Lease};
@@ -45,6 +51,7 @@ pub use error::StoreError;
 pub use folders::TargetFolder;
 pub use index::{Batch, Bucket, ImageRow};
 pub use scratch::Scratch;
+pub use units::{NewUnit, Planted, PruneRule, Pruned, Seed, Taking, UnitAge, UnitRow, UnitUsage};
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -781,7 +781,10 @@ fn store(error: &StoreError) -> Words {
             }
             _ => words.hint(io_hint(source)),
         },
-        StoreError::Index { .. } | StoreError::BadId { .. } => words.hint("report this"),
+        StoreError::Index { .. }
+        | StoreError::BadId { .. }
+        | StoreError::BadUnitPath { .. }
+        | StoreError::UnitChanged { .. } => words.hint("report this"),
         StoreError::Cancelled { .. } => words,
     }
 }
