@@ -161,7 +161,7 @@ impl Runner<'_> {
         let harvested = run.harvest(&target, &world).at("read", &target)?;
         if let Some(realm) = realm {
             let taking = if matches!(found, Found::Planted) { Taking::Copy } else { Taking::Move };
-            self.keep(op, realm, harvested, &target, taking)?;
+            self.keep(op, realm, harvested, &target, taking);
         }
         if let Some(signal) = cancelled {
             // Killed somewhere in the middle: `running` goes on saying that a run is under way.
@@ -249,11 +249,12 @@ impl Runner<'_> {
             if !workbench.isolated {
                 let all: Vec<ContentDigest> = run.units().iter().map(|unit| unit.id).collect();
                 let planted = self.store.plant(&all, &target)?;
-                if planted.missing.is_empty() {
+                let failed = [planted.missing, planted.left_out, planted.skipped].concat();
+                if failed.is_empty() {
                     workbench.bring_back()?;
                     return Ok((run, Found::Planted));
                 }
-                missing.extend(planted.missing);
+                missing.extend(failed);
                 workbench.folder.remove("target")?;
                 fs::create_dir_all(&target).at("create", &target)?;
                 continue;
@@ -263,7 +264,7 @@ impl Runner<'_> {
             let mut lost = Vec::new();
             for ids in [ids(true), ids(false)].into_iter().filter(|ids| !ids.is_empty()) {
                 let seed = self.store.seed(&ids)?;
-                lost.extend(seed.missing.iter().copied());
+                lost.extend(seed.missing.into_iter().chain(seed.left_out));
                 below.push(seed.path);
             }
             if lost.is_empty() {
@@ -284,7 +285,7 @@ impl Runner<'_> {
         harvested: Vec<HarvestedUnit>,
         target: &Path,
         taking: Taking,
-    ) -> Result<(), EngineError> {
+    ) {
         let new = harvested.into_iter().map(|unit| NewUnit {
             id: unit.id,
             realm,
@@ -293,12 +294,20 @@ impl Runner<'_> {
             record: unit.record,
             files: unit.files,
             needs: unit.needs,
-            age: if unit.local { UnitAge::New } else { UnitAge::Old },
-            out_dir: unit.out_dir,
+            age: match (unit.local, unit.ran) {
+                (false, _) => UnitAge::Old,
+                (true, false) => UnitAge::New,
+                (true, true) => UnitAge::Ran,
+            },
             from: target.to_owned(),
         });
-        self.store.keep_units(new.collect(), taking)?;
-        Ok(())
+        if let Err(error) = self.store.keep_units(new.collect(), taking) {
+            // The build is as good without: the next one compiles again.
+            self.events.emit(BuildEvent::Warning {
+                message: format!("compiled units can't be kept: {}", chain(&error)),
+                hint: Some("run `carrack cache prune`, or `carrack doctor` to see what is wrong".to_owned()),
+            });
+        }
     }
 
     fn command(

@@ -194,8 +194,8 @@ pub struct HarvestedUnit {
     pub needs: Vec<ContentDigest>,
     /// Whether what it was compiled from can change.
     pub local: bool,
-    /// The folder, relative to the build folder, whose files a program of its own made (a build script's OUT_DIR).
-    pub out_dir: Option<String>,
+    /// Whether it is what a program of its own made when it ran (a build script), and not what a compiler did.
+    pub ran: bool,
 }
 
 /// What a run made and what it read besides its declared inputs.

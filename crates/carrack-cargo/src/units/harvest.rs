@@ -171,7 +171,7 @@ impl<'a> Grower<'a> {
             files,
             needs: record.needs.clone(),
             local: record.local,
-            out_dir: unit.run.as_ref().map(|run| run.out_dir.clone()),
+            ran: unit.run.is_some(),
         });
         self.harvest.records.insert(id, record);
     }

@@ -14,7 +14,7 @@
 //!
 //! | file | modification time | mode |
 //! | --- | --- | --- |
-//! | below a component `out` that is below `build/<dir>` | [`UnitAge::Old`] | 0755 if executable, else 0644 |
+//! | of a unit of age [`UnitAge::Ran`], below a component `out` that is below `build/<dir>` | [`UnitAge::Old`] | 0755 if executable, else 0644 |
 //! | any other | the unit's [`UnitAge`] | the same |
 //!
 //! How it holds with many processes: a unit's folder is made in a scratch folder. It gets its name inside of the

@@ -43,6 +43,8 @@ pub enum UnitAge {
     Old = 0,
     /// 2037-12-31T00:00:00Z: newer than any source.
     New = 1,
+    /// Newer than any source, but for what a build script made in its `out` folder: that is older.
+    Ran = 2,
 }
 
 /// What happens to the files that a unit is made from.
@@ -56,17 +58,23 @@ pub enum Taking {
 }
 
 impl UnitAge {
+    /// The age that was written to disk by this number.
+    pub(super) fn of(number: i64) -> Self {
+        let ages = [Self::Old, Self::New, Self::Ran];
+        ages.into_iter().find(|age| *age as i64 == number).unwrap_or(Self::Old)
+    }
+
     /// The modification time in seconds since the epoch.
     pub fn seconds(self) -> i64 {
         match self {
             Self::Old => 946_684_800,
-            Self::New => 2_145_830_400,
+            Self::New | Self::Ran => 2_145_830_400,
         }
     }
 
     /// The modification time of the file at `path` of a unit of this age.
     pub(super) fn seconds_at(self, path: &str) -> i64 {
-        if is_output(path) { Self::Old.seconds() } else { self.seconds() }
+        if self == Self::Ran && is_output(path) { Self::Old.seconds() } else { self.seconds() }
     }
 }
 

@@ -272,7 +272,7 @@ impl Store {
                     Ok(Kept {
                         serial: row.get(0)?,
                         id: *id,
-                        age: if age == UnitAge::New as i64 { UnitAge::New } else { UnitAge::Old },
+                        age: UnitAge::of(age),
                         boot: row.get(2)?,
                         needs: split(&row.get::<_, Vec<u8>>(3)?),
                         files: files.and_then(|files| serde_json::from_slice(&files).ok()),
