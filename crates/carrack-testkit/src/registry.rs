@@ -1,5 +1,4 @@
-use std::fs;
-use std::io::Read;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -69,22 +68,18 @@ impl ContainerRegistry {
         );
         let path = folder.path().join("registry.yml");
         write(&path, &configuration);
+        // To a file: nobody would read a pipe, and it stops when that is full.
+        let log = folder.path().join("log");
+        let errors = File::create(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
         let mut command = Command::new(program);
-        command.arg("serve").arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.arg("serve").arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         let mut process = command.spawn().expect("docker-registry can be started");
         if let Ok(Some(status)) = process.try_wait() {
-            let mut said = String::new();
-            process.stderr.take().expect("stderr is piped").read_to_string(&mut said).ok();
-            panic!("docker-registry ended with {status}: {said}");
+            panic!("docker-registry ended with {status}: {}", fs::read_to_string(&log).unwrap_or_default());
         }
-        // What it writes later is not read: errors only, and few.
         let registry = Self { address, process, folder };
-        match setup {
-            // One that speaks TLS answers plain HTTP, too: with 400.
-            RegistrySetup::Open | RegistrySetup::Password | RegistrySetup::Tls { .. } => {
-                ask_until_it_answers(&registry.address, "GET /v2/");
-            }
-        }
+        // One that speaks TLS answers plain HTTP, too: with 400.
+        ask_until_it_answers(&registry.address, "GET /v2/");
         Some(registry)
     }
 
