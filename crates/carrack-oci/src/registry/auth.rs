@@ -169,14 +169,14 @@ impl Authenticator {
                 }
             }
         };
-        let response = transport.send(&request).map_err(AuthError::Transport)?;
+        let send = || transport.send(&request).map_err(AuthError::Transport);
+        let (response, body) = transport.document(TOKEN_LIMIT, send, AuthError::Transport)?;
         match response.status() {
             200 => {}
             400 | 401 | 403 | 404 => return Err(AuthError::Refused { had_credentials }),
             status => return Err(AuthError::Malformed(format!("its token server answered {status}"))),
         }
         let malformed = |what: &str| AuthError::Malformed(format!("its token server gave {what}"));
-        let body = response.read_at_most(TOKEN_LIMIT).map_err(AuthError::Transport)?;
         let body = body.ok_or_else(|| malformed("too long an answer"))?;
         let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| malformed("no JSON"))?;
         let value = answer.token.or(answer.access_token).filter(|token| !token.is_empty());

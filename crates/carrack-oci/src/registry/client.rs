@@ -229,7 +229,7 @@ impl Repository {
     pub fn manifest(&self, name: ManifestName<'_>) -> Result<Option<FetchedManifest>, RegistryError> {
         const ATTEMPT: &str = "get a manifest of";
         let request = Request::new(Method::Get, self.manifest_url(name)).header("accept", accepted());
-        let response = self.call(Access::Pull, ATTEMPT, request)?;
+        let (response, bytes) = self.document(ATTEMPT, request, MANIFEST_LIMIT)?;
         if response.status() == 404 {
             return Ok(None);
         }
@@ -242,7 +242,6 @@ impl Repository {
                 response.header("docker-content-digest").and_then(|digest| digest.parse().ok())
             }
         };
-        let bytes = self.document(ATTEMPT, response, MANIFEST_LIMIT)?;
         let found = Digest::of(&bytes);
         match promised {
             Some(wanted) if wanted != found => {
@@ -253,7 +252,8 @@ impl Repository {
         }
     }
 
-    /// Puts a manifest under a tag, or under its own digest. Everything that it names has to be there already.
+    /// Puts a manifest under a tag, or under its own digest. Everything that it names has to be there already; a registry
+    /// that does not see it is asked again, because some need a moment, above all while somebody else puts the same blob.
     ///
     /// Errors: [`RegistryError`].
     pub fn put_manifest(
@@ -266,8 +266,19 @@ impl Repository {
         let request = Request::new(Method::Put, self.manifest_url(name))
             .header("content-type", media_type)
             .body(Body::Bytes(bytes));
-        self.success(ATTEMPT, self.call(Access::Push, ATTEMPT, request)?)?;
-        Ok(Digest::of(bytes))
+        let mut attempt = 1;
+        loop {
+            let response = self.call(Access::Push, ATTEMPT, request.clone())?;
+            match self.success(ATTEMPT, response) {
+                Ok(_) => return Ok(Digest::of(bytes)),
+                Err(RegistryError::Status { said, .. })
+                    if said.contains("BLOB_UNKNOWN") && self.registry.transport.pause(attempt, None) =>
+                {
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// All tags, in the registry's order. A repository that does not exist has none.
@@ -279,13 +290,13 @@ impl Repository {
         let mut next = Some(self.url(&format!("tags/list?n={TAGS_PER_PAGE}")));
         for _ in 0..PAGES {
             let Some(url) = next.take() else { return Ok(tags) };
-            let response = self.call(Access::Pull, ATTEMPT, Request::new(Method::Get, url.clone()))?;
+            let request = Request::new(Method::Get, url.clone());
+            let (response, body) = self.document(ATTEMPT, request, TAGS_LIMIT)?;
             if response.status() == 404 {
                 return Ok(tags);
             }
             let response = self.success(ATTEMPT, response)?;
             let link = response.header("link").and_then(next_page).map(|link| self.absolute(link));
-            let body = self.document(ATTEMPT, response, TAGS_LIMIT)?;
             let answer: TagsAnswer =
                 serde_json::from_slice(&body).map_err(|error| self.malformed(ATTEMPT, error.to_string()))?;
             tags.extend(answer.tags.unwrap_or_default());
@@ -394,15 +405,19 @@ impl Repository {
         }
     }
 
+    /// Gets something that is small enough for memory. The bytes mean something only if the answer is a success.
     fn document(
         &self,
         attempt: &'static str,
-        response: Response,
+        request: Request<'_>,
         limit: u64,
-    ) -> Result<Vec<u8>, RegistryError> {
+    ) -> Result<(Response, Vec<u8>), RegistryError> {
         let (host, repository) = (self.registry.host().to_owned(), self.name.clone());
-        let bytes = response.read_at_most(limit).map_err(|source| self.failed(attempt, source))?;
-        bytes.ok_or(RegistryError::TooLarge { host, repository, attempt, limit })
+        let send = || self.call(Access::Pull, attempt, request.clone());
+        let failed = |source| self.failed(attempt, source);
+        let (response, bytes) = self.registry.transport.document(limit, send, failed)?;
+        let bytes = bytes.ok_or(RegistryError::TooLarge { host, repository, attempt, limit })?;
+        Ok((response, bytes))
     }
 
     fn failed(&self, attempt: &'static str, source: TransportError) -> RegistryError {

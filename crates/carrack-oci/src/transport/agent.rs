@@ -161,6 +161,30 @@ impl Transport {
         }
     }
 
+    /// The answer that `send` gets, with its whole body if it is one of success: `None` if that has more than `limit`
+    /// bytes. A body that breaks off is got again.
+    ///
+    /// Errors: what `send` says, and what `failed` makes of a body that does not come in.
+    pub fn document<E>(
+        &self,
+        limit: u64,
+        mut send: impl FnMut() -> Result<Response, E>,
+        failed: impl Fn(TransportError) -> E,
+    ) -> Result<(Response, Option<Vec<u8>>), E> {
+        let mut attempt = 1;
+        loop {
+            let mut response = send()?;
+            if !response.is_success() {
+                return Ok((response, Some(Vec::new())));
+            }
+            match response.read_at_most(limit) {
+                Ok(bytes) => return Ok((response, bytes)),
+                Err(error) if error.is_worth_another_attempt() && self.pause(attempt, None) => attempt += 1,
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
     /// Waits before the attempt that follows `attempt`; whether there is one.
     pub(crate) fn pause(&self, attempt: u32, asked: Option<Duration>) -> bool {
         if attempt >= self.options.attempts {

@@ -128,12 +128,12 @@ impl Response {
     /// The whole body, or `None` if it has more than `limit` bytes.
     ///
     /// Errors: [`TransportError`] if it does not come in whole.
-    pub fn read_at_most(self, limit: u64) -> Result<Option<Vec<u8>>, TransportError> {
-        let url = self.url();
+    pub fn read_at_most(&mut self, limit: u64) -> Result<Option<Vec<u8>>, TransportError> {
         let mut bytes = Vec::new();
-        match self.into_reader().take(limit.saturating_add(1)).read_to_end(&mut bytes) {
+        let mut reader = self.inner.body_mut().as_reader().take(limit.saturating_add(1));
+        match reader.read_to_end(&mut bytes) {
             Ok(_) => Ok((bytes.len() as u64 <= limit).then_some(bytes)),
-            Err(error) => Err(TransportError::from_io(error, &url)),
+            Err(error) => Err(TransportError::of(ureq::Error::from(error), &self.url, self.limits)),
         }
     }
 
@@ -144,17 +144,6 @@ impl Response {
         // Half a message is better than none.
         let _ = self.into_reader().take(LIMIT).read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).trim().to_owned()
-    }
-}
-
-impl TransportError {
-    /// Takes the error out that a [`ResponseReader`] put in.
-    pub(crate) fn from_io(error: io::Error, url: &str) -> Self {
-        let url = without_query(url);
-        match error.downcast::<Self>() {
-            Ok(error) => error,
-            Err(source) => Self::Connection { url, refused: false, source },
-        }
     }
 }
 
