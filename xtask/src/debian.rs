@@ -16,6 +16,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("libc6-dev", "the C library to link against"),
     ("busybox-static", "a root file system in one file"),
     ("uidmap", "newuidmap and newgidmap: more than one user in a rootless sandbox"),
+    ("docker-registry", "a real registry that is pulled from and pushed to"),
     ("skopeo", "reads the OCI layouts that are written"),
     ("umoci", "unpacks the OCI layouts that are written"),
     ("docker.io", "a real engine that loads and runs the images"),

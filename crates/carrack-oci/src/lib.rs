@@ -6,8 +6,9 @@
 //! - [`Image`] ties configuration and layers together. It holds no layer's bytes: those come from a [`BlobSource`].
 //! - Carriers move images: [`oci_layout`], [`oci_tar`], [`docker_tar`], [`load`] into an engine, and, as one flattened
 //!   tree, [`rootfs_tar`] and [`rootfs_dir`].
+//! - [`registry`] speaks to registries, over [`transport`], which puts a limit on every wait.
 //!
-//! Not here: where blobs are kept (the caller's), what belongs in an image (the front ends'), and the network.
+//! Not here: where blobs are kept (the caller's) and what belongs in an image (the front ends').
 //!
 //! Failure: every carrier writes beside its destination and renames, so a failed one leaves what was there before.
 //! Every blob is verified against its digest and size whenever it is read; what does not fit is a typed error.
@@ -20,9 +21,11 @@ mod image;
 mod layer;
 mod load;
 mod reference;
+pub mod registry;
 mod rootfs;
 mod tar_header;
 mod tar_reader;
+pub mod transport;
 mod tree;
 mod unpack;
 pub mod wire;

@@ -9,6 +9,7 @@ mod engine;
 mod hostile;
 mod layers;
 mod references;
+mod registry;
 mod rootfs;
 mod tools;
 
