@@ -23,4 +23,4 @@ pub use image_path::{ImagePath, ImagePathError};
 pub use platform::{Platform, PlatformParseError};
 pub use span::{SourceText, Span};
 pub use spelling::nearest;
-pub use unit::{UnitContent, UnitFile};
+pub use unit::{UnitContent, UnitFile, unit_id};

@@ -32,3 +32,21 @@ pub enum UnitContent {
     /// A folder; only empty ones are listed.
     Folder,
 }
+
+/// The name of a unit: the digest of its realm, of its record and of its files.
+pub fn unit_id(realm: &ContentDigest, record: &[u8], files: &[UnitFile]) -> ContentDigest {
+    let mut bytes = [realm.as_bytes(), &(record.len() as u64).to_le_bytes()[..], record].concat();
+    for file in files {
+        bytes.extend_from_slice(file.path.as_bytes());
+        let (kind, size, content) = match &file.content {
+            UnitContent::File { digest, size, executable: false } => (b'f', *size, &digest.as_bytes()[..]),
+            UnitContent::File { digest, size, executable: true } => (b'x', *size, &digest.as_bytes()[..]),
+            UnitContent::Link { to } => (b'l', to.len() as u64, to.as_bytes()),
+            UnitContent::Folder => (b'd', 0, &[][..]),
+        };
+        bytes.extend_from_slice(&[0, kind]);
+        bytes.extend_from_slice(&size.to_le_bytes());
+        bytes.extend_from_slice(content);
+    }
+    ContentDigest::of(&bytes)
+}

@@ -36,6 +36,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::error::{At, EngineError};
 use crate::inputs::{Inputs, Sources};
+use crate::shared::{Offers, SharedCaches};
 use crate::world::{Moment, Seen, changed};
 use crate::written;
 
@@ -48,6 +49,7 @@ pub(crate) struct Runner<'a> {
     pub(crate) store: &'a Store,
     pub(crate) inputs: &'a Inputs<'a>,
     pub(crate) launcher: &'a Launcher,
+    pub(crate) shared: &'a SharedCaches,
     pub(crate) tool: &'a dyn Tool,
     pub(crate) events: &'a dyn EventSink,
     pub(crate) cancel: &'a Cancel,
@@ -59,6 +61,8 @@ pub(crate) struct Runner<'a> {
 /// A run that ended well.
 pub(crate) struct Ran {
     pub(crate) observed: Observed,
+    /// The units that it found and made, and their realm.
+    pub(crate) units: Option<(ContentDigest, HashSet<ContentDigest>)>,
     /// When it began.
     pub(crate) began: Moment,
 }
@@ -159,6 +163,8 @@ impl Runner<'_> {
         let world = Seen { contents: Mutex::default(), ..world };
         let target = workbench.target();
         let harvested = run.harvest(&target, &world).at("read", &target)?;
+        let units = run.units().iter().map(|unit| unit.id);
+        let units: HashSet<ContentDigest> = units.chain(harvested.iter().map(|unit| unit.id)).collect();
         if let Some(realm) = realm {
             let taking = if matches!(found, Found::Planted) { Taking::Copy } else { Taking::Move };
             self.keep(op, realm, harvested, &target, taking);
@@ -189,7 +195,7 @@ impl Runner<'_> {
             summary,
             elapsed: start.elapsed(),
         });
-        ended.map(|observed| Ran { observed, began })
+        ended.map(|observed| Ran { observed, units: realm.map(|realm| (realm, units)), began })
     }
 
     /// Empties the build folder of what the last run built, and notes when this one began.
@@ -238,10 +244,37 @@ impl Runner<'_> {
             return Ok((run, Found::Nothing));
         };
         let mut missing: HashSet<ContentDigest> = HashSet::new();
+        let mut brought: BTreeMap<ContentDigest, String> = BTreeMap::new();
+        let offers = match self.shared.from.is_empty() {
+            true => Offers::default(),
+            false => self.shared.offers(&realm, self.events),
+        };
         loop {
             let rows = self.store.units(&realm)?.into_iter().filter(|row| !missing.contains(&row.id));
-            let offered = rows.map(|row| OfferedUnit { id: row.id, record: row.record, origin: None });
-            let run = self.tool.begin(self.step, op, realm, offered.collect(), world);
+            let mut offered: Vec<OfferedUnit> = rows
+                .map(|row| {
+                    let origin = brought.get(&row.id).cloned();
+                    OfferedUnit { id: row.id, record: row.record, origin }
+                })
+                .collect();
+            let here: HashSet<ContentDigest> = offered.iter().map(|unit| unit.id).collect();
+            let elsewhere = offers.offered(self.shared).into_iter();
+            let elsewhere = elsewhere.filter(|unit| !here.contains(&unit.id) && !missing.contains(&unit.id));
+            let elsewhere: Vec<OfferedUnit> = elsewhere.collect();
+            let origins: BTreeMap<ContentDigest, String> =
+                elsewhere.iter().filter_map(|unit| Some((unit.id, unit.origin.clone()?))).collect();
+            offered.extend(elsewhere);
+            let run = self.tool.begin(self.step, op, realm, offered, world);
+            let wanted: Vec<ContentDigest> =
+                run.units().iter().map(|unit| unit.id).filter(|id| !here.contains(id)).collect();
+            if !wanted.is_empty() {
+                let failed = self.shared.bring(&offers, &wanted, self.store, self.events)?;
+                brought.extend(origins.into_iter().filter(|(id, _)| wanted.contains(id)));
+                if !failed.is_empty() {
+                    missing.extend(failed);
+                    continue;
+                }
+            }
             let ids = |local: bool| -> Vec<ContentDigest> {
                 run.units().iter().filter(|unit| unit.local == local).map(|unit| unit.id).collect()
             };

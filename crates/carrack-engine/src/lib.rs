@@ -36,6 +36,7 @@ mod keys;
 mod layer;
 mod listing;
 mod memo;
+mod shared;
 mod solve;
 mod why;
 mod world;
@@ -51,6 +52,7 @@ use carrack_store::Store;
 
 pub use error::EngineError;
 pub use inputs::{Inputs, Source, Sources};
+pub use shared::{Patience, Shared, SharedCaches};
 
 /// What a caller may choose about a build.
 #[derive(Debug, Clone, Default)]
@@ -65,19 +67,28 @@ pub struct Engine<'a> {
     inputs: &'a Inputs<'a>,
     launcher: Launcher,
     tools: BTreeMap<&'static str, Arc<dyn Tool>>,
+    shared: SharedCaches,
     options: Options,
 }
 
 impl<'a> Engine<'a> {
     /// An engine that keeps everything in `store` and starts commands through `launcher`.
     pub fn new(store: &'a Store, inputs: &'a Inputs<'a>, launcher: Launcher, options: Options) -> Self {
-        Self { store, inputs, launcher, tools: BTreeMap::new(), options }
+        let (tools, shared) = (BTreeMap::new(), SharedCaches::default());
+        Self { store, inputs, launcher, tools, shared, options }
     }
 
     /// Makes a program known by the name that [`carrack_graph::ExecOp::tool`] uses.
     #[must_use]
     pub fn with_tool(mut self, name: &'static str, tool: Arc<dyn Tool>) -> Self {
         self.tools.insert(name, tool);
+        self
+    }
+
+    /// Looks for units and results in caches that machines share, and puts them there.
+    #[must_use]
+    pub fn with_shared_caches(mut self, shared: SharedCaches) -> Self {
+        self.shared = shared;
         self
     }
 
@@ -95,9 +106,12 @@ impl Backend<BuildGraph> for Engine<'_> {
         events: &dyn EventSink,
         cancel: &Cancel,
     ) -> Result<Vec<BuiltImage>, EngineError> {
-        let built = solve::Solver::new(self, graph, self.inputs, events, cancel)
-            .images()
-            .map_err(|error| EngineError::or_cancelled(error, cancel));
+        let solver = solve::Solver::new(self, graph, self.inputs, events, cancel);
+        let built = solver.images().and_then(|images| {
+            solver.share()?;
+            Ok(images)
+        });
+        let built = built.map_err(|error| EngineError::or_cancelled(error, cancel));
         self.inputs.save();
         built
     }

@@ -1,7 +1,7 @@
 //! Solves a graph on demand: each op once, images side by side, nothing that no image needs.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,6 +23,7 @@ use crate::exec::{Ran, Runner, Workbench, mounted};
 use crate::inputs::{Inputs, Sources};
 use crate::layer::WrittenLayer;
 use crate::memo::{Learned, Memo, Memos};
+use crate::shared::SharedResult;
 use crate::world::changed;
 use crate::{Engine, keys, listing, why};
 
@@ -39,6 +40,8 @@ pub(crate) struct Solver<'a> {
     /// One slot for each op; holding it while solving is what makes each op run once.
     values: Vec<Mutex<Option<Value>>>,
     next_step: AtomicU32,
+    /// The units of each run, with their realm.
+    units: Mutex<Vec<(ContentDigest, HashSet<ContentDigest>)>>,
 }
 
 #[derive(Clone)]
@@ -91,7 +94,8 @@ impl<'a> Solver<'a> {
         cancel: &'a Cancel,
     ) -> Self {
         let values = graph.ops().iter().map(|_| Mutex::new(None)).collect();
-        Self { engine, graph, events, cancel, inputs, values, next_step: AtomicU32::new(0) }
+        let (next_step, units) = (AtomicU32::new(0), Mutex::default());
+        Self { engine, graph, events, cancel, inputs, values, next_step, units }
     }
 
     /// All images of the graph, in its order.
@@ -131,6 +135,52 @@ impl<'a> Solver<'a> {
             built.push(finished.built);
         }
         Ok(built)
+    }
+
+    /// Puts what this build used and made into the shared caches.
+    ///
+    /// Errors: the store's own.
+    pub(crate) fn share(&self) -> Result<(), EngineError> {
+        let shared = &self.engine.shared;
+        if shared.to.is_empty() {
+            return Ok(());
+        }
+        let units = std::mem::take(&mut *self.units.lock().unwrap_or_else(PoisonError::into_inner));
+        for (realm, used) in units {
+            shared.publish_units(&realm, &used, self.store(), self.events)?;
+        }
+        let mut compiled = None;
+        let mut result = SharedResult::new();
+        for node in self.graph.nodes() {
+            let value = self.values[node.index()].lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let key = match (self.graph.op(node), value) {
+                (Op::Exec(op), Some(Value::Exec(_))) => {
+                    let Value::Sources(sources) = self.value(op.sources)? else {
+                        unreachable!("the graph checked the kind of each input")
+                    };
+                    let key = keys::exec(op, sources.digest()).key();
+                    compiled = Some(key);
+                    key
+                }
+                (Op::Closure(op), Some(Value::Closure(_))) => {
+                    let exec = self.exec_value(op.exec)?;
+                    let Some(artifact) = exec.artifacts.get(&op.artifact) else { continue };
+                    keys::closure(artifact.digest, op.timezones).key()
+                }
+                (Op::Layer(op), Some(Value::Layer(value))) => {
+                    result.add_layer(value.written.clone());
+                    keys::layer(&value.entries, op.mtime).key()
+                }
+                _ => continue,
+            };
+            // What was not kept can't be recognised elsewhere either.
+            let Some(kept) = self.store().get(Bucket::Step, key.as_bytes())? else { return Ok(()) };
+            result.add_step(key, kept);
+        }
+        if let Some(key) = compiled {
+            shared.publish_result(&key, &result, self.store(), self.events);
+        }
+        Ok(())
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -187,7 +237,14 @@ impl<'a> Solver<'a> {
             _ => unreachable!("the graph checked the kind of each input"),
         };
         let record = keys::exec(op, sources.digest());
-        let recalled = self.recall::<BTreeMap<String, Artifact>>(&record, op)?;
+        let mut recalled = self.recall::<BTreeMap<String, Artifact>>(&record, op)?;
+        let shared = &self.engine.shared;
+        if matches!(recalled, Recalled::Unknown | Recalled::Learned(_))
+            && !shared.from.is_empty()
+            && shared.bring_result(&record.key(), self.store(), self.events)?
+        {
+            recalled = self.recall(&record, op)?;
+        }
         let changed = || self.changed(op, &record, &sources);
         let reason = match recalled {
             Recalled::Hit(artifacts) => {
@@ -218,7 +275,8 @@ impl<'a> Solver<'a> {
         for run in 1..=RUNS {
             self.inputs.forget();
             let sources = self.inputs.sources(tree)?;
-            let Ran { observed, began } = runner.run(op, &bench, &sources)?;
+            let Ran { observed, units, began } = runner.run(op, &bench, &sources)?;
+            self.units.lock().unwrap_or_else(PoisonError::into_inner).extend(units);
             self.inputs.forget();
             let (learned, whole) = self.learned(op, &observed, &bench, &sources)?;
             let artifacts = self.artifacts(op, &observed, &bench)?;
@@ -387,6 +445,7 @@ impl<'a> Solver<'a> {
             store: self.store(),
             inputs: self.inputs,
             launcher: &self.engine.launcher,
+            shared: &self.engine.shared,
             tool: self.engine.tool(op.tool),
             events: self.events,
             cancel: self.cancel,

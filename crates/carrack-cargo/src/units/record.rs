@@ -68,8 +68,7 @@ impl UnitRecord {
 
     /// The id of a unit with this record and these files.
     pub(super) fn id(&self, realm: &ContentDigest, files: &[UnitFile]) -> ContentDigest {
-        let files = serde_json::to_vec(files).expect("names of files are UTF-8");
-        ContentDigest::of(&[realm.as_bytes(), &self.to_bytes()[..], &[0], &files].concat())
+        carrack_base::unit_id(realm, &self.to_bytes(), files)
     }
 
     /// The name of the binary that it is, if it is one.

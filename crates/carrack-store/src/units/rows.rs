@@ -56,6 +56,8 @@ pub struct UnitRow {
     pub needs: Vec<ContentDigest>,
     /// What its maker noted about it.
     pub record: Vec<u8>,
+    /// How its files are dated.
+    pub age: UnitAge,
     /// Seconds since the epoch, UTC.
     pub created_at: i64,
     /// Seconds since the epoch, UTC; exact to a day.
@@ -150,7 +152,7 @@ impl Store {
         let select = |connection: &Connection| -> rusqlite::Result<Vec<UnitRow>> {
             connection
                 .prepare_cached(
-                    "SELECT id, realm, package, workspace, size, needs, record, created_at, used_at
+                    "SELECT id, realm, package, workspace, size, needs, record, created_at, used_at, age
                      FROM unit WHERE realm = ?1 ORDER BY used_at DESC, serial DESC",
                 )?
                 .query_map([realm.as_bytes()], |row| {
@@ -162,6 +164,7 @@ impl Store {
                         size: row.get::<_, i64>(4)?.cast_unsigned(),
                         needs: split(&row.get::<_, Vec<u8>>(5)?),
                         record: row.get(6)?,
+                        age: UnitAge::of(row.get(9)?),
                         created_at: row.get(7)?,
                         used_at: row.get(8)?,
                     })
