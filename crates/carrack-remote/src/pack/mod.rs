@@ -8,7 +8,7 @@
 //! Links and empty folders have no bytes: they are in the index only. The same units in the same order give the same
 //! bytes, whatever the number of threads.
 //!
-//! [`read`] takes units out while the blob still comes in, on worker threads. It believes nothing:
+//! [`read()`] takes units out while the blob still comes in, on worker threads. It believes nothing:
 //!
 //! - a path leads nowhere but below the unit's folder: relative, without empty parts, `.`, `..` and NUL, no path twice, and
 //!   none through a link or a file of the same unit. What a link says is written as it is and never followed;
