@@ -80,7 +80,8 @@ impl Command {
     after_help = "Examples:\n  carrack build\n  carrack build -p rustcare-server -t clinic/server:1.4\n  \
     carrack build -o type=docker,dest=images.tar\n  carrack build --profile dev --features metrics\n  \
     carrack build -f Dockerfile --target server -t clinic/server\n  \
-    carrack build --engine buildkit --builder kube --push\n\n\
+    carrack build --engine buildkit --builder kube --push\n  \
+    carrack build --cache-from type=registry,ref=ghcr.io/acme/cache --cache-to type=registry,ref=ghcr.io/acme/cache\n\n\
     Builds what -f names; else the Cargo workspace of PATH; else the Dockerfile in PATH."
 )]
 pub(crate) struct Build {
@@ -142,6 +143,14 @@ pub(crate) struct Build {
     #[arg(long)]
     pub(crate) offline: bool,
 
+    /// Look for finished steps and compiled crates here: type=registry,ref=REF, type=s3,bucket=B or type=local,src=FOLDER
+    /// (repeatable).
+    #[arg(long, value_name = "CACHE")]
+    pub(crate) cache_from: Vec<String>,
+    /// Put them there: type=registry,ref=REF, type=s3,bucket=B or type=local,dest=FOLDER (repeatable).
+    #[arg(long, value_name = "CACHE")]
+    pub(crate) cache_to: Vec<String>,
+
     /// What builds: embedded, docker, buildkit or buildkit=ADDRESS [default: embedded; docker for a Dockerfile].
     #[arg(long, value_name = "ENGINE")]
     pub(crate) engine: Option<EngineName>,
@@ -168,12 +177,6 @@ pub(crate) struct Docker {
     /// Lend an SSH agent or keys to RUN --mount=type=ssh (repeatable).
     #[arg(long, value_name = "ID[=SOCKET]")]
     pub(crate) ssh: Vec<String>,
-    /// Look for finished steps here: an image, or type=registry,ref=REF (repeatable).
-    #[arg(long, value_name = "CACHE")]
-    pub(crate) cache_from: Vec<String>,
-    /// Put finished steps there: type=registry,ref=REF,mode=max (repeatable).
-    #[arg(long, value_name = "CACHE")]
-    pub(crate) cache_to: Vec<String>,
     /// Ask the registry for base images again.
     #[arg(long)]
     pub(crate) pull: bool,
@@ -202,8 +205,6 @@ impl Docker {
             ("--build-arg", !self.build_arguments.is_empty()),
             ("--secret", !self.secrets.is_empty()),
             ("--ssh", !self.ssh.is_empty()),
-            ("--cache-from", !self.cache_from.is_empty()),
-            ("--cache-to", !self.cache_to.is_empty()),
             ("--pull", self.pull),
             ("--push", self.push),
             ("--network", self.network.is_some()),

@@ -22,6 +22,8 @@ use carrack_docker::dockerfile::DockerfileError;
 use carrack_docker::dockerignore::DockerignoreError;
 use carrack_engine::EngineError;
 use carrack_oci::{CarrierError, EngineError as LoadError, ImageError, ReferenceError, RootfsError};
+use carrack_remote::signature::KeyError;
+use carrack_remote::{LocationError, RemoteError};
 use carrack_sandbox::{Exit, SandboxError};
 use carrack_store::StoreError;
 use serde_json::json;
@@ -58,6 +60,24 @@ pub(crate) enum Failure {
     },
     Plan(PlanError),
     Lower(LowerError),
+    /// `--cache-from`, `--cache-to` or the configuration name a shared cache that there can't be.
+    CacheLocation {
+        text: String,
+        source: LocationError,
+    },
+    /// A shared cache can't be used, whoever answers.
+    CacheUnusable {
+        text: String,
+        source: RemoteError,
+    },
+    CacheKey {
+        place: String,
+        source: KeyError,
+    },
+    CacheMode {
+        mode: String,
+        nearest: Option<&'static str>,
+    },
     Init(InitError),
     /// `carrack init` would overwrite what a person wrote.
     NotOurs {
@@ -278,6 +298,10 @@ impl Failure {
             | Self::NothingButCompose { .. }
             | Self::NeedsDocker { .. }
             | Self::NoMeaning { .. }
+            | Self::CacheLocation { .. }
+            | Self::CacheUnusable { .. }
+            | Self::CacheKey { .. }
+            | Self::CacheMode { .. }
             | Self::NoPrune
             | Self::BuildVariable { .. }
             | Self::Platform { .. }
@@ -394,6 +418,33 @@ impl Failure {
             Self::NeedsDocker { file } => {
                 Words::new(format!("the embedded engine cannot build {} yet", file.display()))
                     .hint("leave `--engine embedded` out: a Dockerfile is built by Docker")
+            }
+            Self::CacheLocation { text, source } => {
+                let words = Words::new(format!("`{text}` names no shared cache: {source}"));
+                match source {
+                    LocationError::Type { nearest: Some(nearest), .. }
+                    | LocationError::Attribute { nearest: Some(nearest), .. } => {
+                        words.hint(format!("did you mean `{nearest}`?"))
+                    }
+                    LocationError::Secret { .. } => {
+                        words.hint("put it into the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY")
+                    }
+                    _ => words.hint("write it as in `type=registry,ref=ghcr.io/acme/cache`"),
+                }
+            }
+            Self::CacheUnusable { text, source } => {
+                Words::new(format!("cannot use the shared cache {text}"))
+                    .note(Words::chain(source).message)
+                    .hint("check its address, and the certificates and the proxy in the environment")
+            }
+            Self::CacheKey { place, source } => Words::new(format!("{place} is no key: {source}"))
+                .hint("make a pair of keys with `carrack cache key`"),
+            Self::CacheMode { mode, nearest } => {
+                let words = Words::new(format!("CARRACK_CACHE cannot be `{mode}`"));
+                match nearest {
+                    Some(nearest) => words.hint(format!("did you mean `{nearest}`?")),
+                    None => words.hint("set it to `read-write`, `read-only` or `off`"),
+                }
             }
             Self::NoMeaning { option, here, hint } => {
                 Words::new(format!("{option} has no meaning {here}")).hint(*hint)

@@ -14,6 +14,7 @@ mod failure;
 mod output;
 mod progress;
 mod remap;
+mod shared;
 mod signals;
 mod snippet;
 mod terminal;

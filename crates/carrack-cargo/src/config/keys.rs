@@ -135,6 +135,24 @@ pub const KEYS: &[Key] = &[
         Level::Workspace,
         "Target triple, as in `x86_64-unknown-linux-musl`. Default: the host's.",
     ),
+    key(
+        "cache-from",
+        Shape::TextList,
+        Level::Workspace,
+        "Shared caches to read, as `--cache-from` takes them (`type=registry,ref=…`, `type=s3,…`, `type=local,src=…`).",
+    ),
+    key(
+        "cache-to",
+        Shape::TextList,
+        Level::Workspace,
+        "Shared caches to write to, as `--cache-to` takes them. A job with `CARRACK_CACHE=read-only` writes to none.",
+    ),
+    key(
+        "cache-trust",
+        Shape::TextList,
+        Level::Workspace,
+        "Public keys (`ed25519:…`). With any, only what one of them signed is taken from a shared cache.",
+    ),
     key("cargo-args", Shape::TextList, Level::Workspace, "Further arguments of `cargo build`."),
     key(
         "build-env",

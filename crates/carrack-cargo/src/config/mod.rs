@@ -325,6 +325,9 @@ fn workspace_config(mut values: Values) -> WorkspaceConfig {
         features: texts(&mut values, "features").unwrap_or_default(),
         default_features: flag(&mut values, "default-features").unwrap_or(true),
         target: value::text(&mut values, "target"),
+        cache_from: texts(&mut values, "cache-from").unwrap_or_default(),
+        cache_to: texts(&mut values, "cache-to").unwrap_or_default(),
+        cache_trust: texts(&mut values, "cache-trust").unwrap_or_default(),
         cargo_args: texts(&mut values, "cargo-args").unwrap_or_default(),
         build_env: match values.remove("build-env") {
             Some(Value::Variables(variables)) => variables,

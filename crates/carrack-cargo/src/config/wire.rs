@@ -24,6 +24,12 @@ pub struct WorkspaceConfig {
     pub default_features: bool,
     /// Target triple; the host's if none is named.
     pub target: Option<String>,
+    /// Shared caches to read.
+    pub cache_from: Vec<String>,
+    /// Shared caches to write to.
+    pub cache_to: Vec<String>,
+    /// Public keys of which one has to have signed what is taken from a shared cache.
+    pub cache_trust: Vec<String>,
     /// Arguments that are handed to `cargo build` as they are.
     pub cargo_args: Vec<String>,
     /// Variables of the build, besides those that pass anyway.

@@ -5,7 +5,7 @@ use carrack_base::{BuildEvent, EventSink};
 use carrack_cargo::locate::Location;
 use carrack_cargo::lower::TOOL;
 use carrack_cargo::plan::{CargoPlan, Selection};
-use carrack_engine::{Engine, Inputs, Options};
+use carrack_engine::{Engine, Inputs, Options, SharedCaches};
 use carrack_graph::{Backend, BuiltImage};
 use carrack_oci::{
     Destination as Sink, EngineKind, EngineProgram, Image, NamedImage, Reference, docker_tar, oci_layout,
@@ -22,6 +22,7 @@ use crate::engine::EngineName;
 use crate::failure::Failure;
 use crate::output::{Destination, Output, OutputKind};
 use crate::progress::{View, plural};
+use crate::shared;
 use crate::workspace::{self, Desk, Names, Order, Prepared};
 
 /// How long an engine may take to answer at all.
@@ -51,7 +52,9 @@ pub(super) fn workspace(site: &Site<'_>, location: Location) -> Result<(Vec<Buil
     }
     let prepared = workspace::prepare(&desk, &order, planned)?;
     refuse_many_for_one(arguments, &prepared)?;
-    let images = make(&desk, &prepared, arguments.no_cache, view)?;
+    let shared =
+        shared::caches(&arguments.cache_from, &arguments.cache_to, &prepared.plan.workspace, caller)?;
+    let images = make(&desk, &prepared, arguments.no_cache, shared, view)?;
     deliver(&store, &images, &arguments.outputs)?;
     if arguments.load {
         load(caller, &store, &images)?;
@@ -82,10 +85,12 @@ pub(in crate::commands) fn make(
     desk: &Desk<'_>,
     prepared: &Prepared,
     no_cache: bool,
+    shared: SharedCaches,
     view: &View,
 ) -> Result<Vec<BuiltImage>, Failure> {
     let tool = Arc::new(prepared.tool.clone());
-    let engine = Engine::new(desk.store, desk.inputs, desk.launcher.clone(), Options { no_cache });
+    let engine = Engine::new(desk.store, desk.inputs, desk.launcher.clone(), Options { no_cache })
+        .with_shared_caches(shared);
     let announced = Announced { view, prepared, done: OnceLock::new() };
     if prepared.planned_anew {
         announced.announce();
