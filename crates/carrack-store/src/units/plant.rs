@@ -74,7 +74,10 @@ impl Store {
         planted.there.extend(of(Ground::Same));
         // Something else in the place of a unit may be the same unit compiled another time: what was compiled against the
         // one need not fit the other.
-        let needs = || units.iter().map(|unit| (unit.id, &unit.needs[..]));
+        let needs = || {
+            let shared = plan.units.iter().map(|unit| (unit.id, &unit.shares_with[..]));
+            units.iter().map(|unit| (unit.id, &unit.needs[..])).chain(shared)
+        };
         let without = with_dependents(planted.skipped.iter().copied().collect(), needs());
         let free: HashSet<ContentDigest> = of(Ground::Free).collect();
         planted.left_out.extend(free.iter().filter(|id| without.contains(id)));
@@ -149,7 +152,7 @@ impl Store {
                 UnitContent::Link { to: target } => {
                     symlink(target, &to).and_then(|()| set_time(&to, seconds)).map(|()| false)
                 }
-                UnitContent::Folder => fs::create_dir(&to).map(|()| false),
+                UnitContent::Folder => fs::create_dir_all(&to).map(|()| false),
             };
             match placed {
                 Ok(is_link) => {
@@ -184,6 +187,10 @@ fn look_at(unit: &Part<'_>, target: &Path) -> Result<Ground, StoreError> {
     let (mut free, mut same) = (true, true);
     for file in &unit.files {
         let path = target.join(&file.path);
+        if file.content == UnitContent::Folder && path.is_dir() {
+            // It may have been made for a file of another unit.
+            continue;
+        }
         match is_same(&path, file, unit.age.seconds_at(&file.path)) {
             Ok(is_same) => {
                 free = false;
@@ -208,6 +215,6 @@ fn is_same(path: &Path, file: &UnitFile, seconds: i64) -> io::Result<bool> {
     Ok(match &file.content {
         UnitContent::File { size, .. } => metadata.is_file() && metadata.len() == *size && has_time,
         UnitContent::Link { to } => metadata.is_symlink() && fs::read_link(path)? == Path::new(to),
-        UnitContent::Folder => metadata.is_dir(),
+        UnitContent::Folder => false,
     })
 }
