@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use carrack_base::{ContentDigest, UnitContent, UnitFile};
 
-use super::files::{Copier, is_replaced_whole, on_threads, set_time};
+use super::files::{Copier, is_fingerprint, is_replaced_whole, on_threads, set_time};
 use super::place::set_folder_times;
 use super::plan::{Part, Plan, with_dependents};
 use super::seed::Ready;
@@ -135,7 +135,10 @@ impl Store {
         let mut folders = HashSet::new();
         let mut made: Vec<PathBuf> = Vec::new();
         let (mut linked, mut copied) = (0, 0);
-        for file in &unit.files {
+        // Without its fingerprint, the half of a unit that a killed process leaves is none to cargo.
+        let (last, first): (Vec<&UnitFile>, Vec<&UnitFile>) =
+            unit.files.iter().partition(|file| is_fingerprint(&file.path));
+        for file in first.into_iter().chain(last) {
             let (from, to) = (kept.join(&file.path), target.join(&file.path));
             let parent = to.parent().expect("a file of a unit has a folder");
             if folders.insert(parent.to_owned()) {
