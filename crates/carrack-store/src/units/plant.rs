@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use carrack_base::{ContentDigest, UnitContent, UnitFile};
 
-use super::files::{Copier, is_replaced_whole, on_threads, set_time};
+use super::files::{Copier, is_fingerprint, is_replaced_whole, on_threads, set_time};
 use super::place::set_folder_times;
 use super::plan::{Part, Plan, with_dependents};
 use super::seed::Ready;
@@ -74,7 +74,10 @@ impl Store {
         planted.there.extend(of(Ground::Same));
         // Something else in the place of a unit may be the same unit compiled another time: what was compiled against the
         // one need not fit the other.
-        let needs = || units.iter().map(|unit| (unit.id, &unit.needs[..]));
+        let needs = || {
+            let shared = plan.units.iter().map(|unit| (unit.id, &unit.shares_with[..]));
+            units.iter().map(|unit| (unit.id, &unit.needs[..])).chain(shared)
+        };
         let without = with_dependents(planted.skipped.iter().copied().collect(), needs());
         let free: HashSet<ContentDigest> = of(Ground::Free).collect();
         planted.left_out.extend(free.iter().filter(|id| without.contains(id)));
@@ -132,7 +135,10 @@ impl Store {
         let mut folders = HashSet::new();
         let mut made: Vec<PathBuf> = Vec::new();
         let (mut linked, mut copied) = (0, 0);
-        for file in &unit.files {
+        // Without its fingerprint, the half of a unit that a killed process leaves is none to cargo.
+        let (last, first): (Vec<&UnitFile>, Vec<&UnitFile>) =
+            unit.files.iter().partition(|file| is_fingerprint(&file.path));
+        for file in first.into_iter().chain(last) {
             let (from, to) = (kept.join(&file.path), target.join(&file.path));
             let parent = to.parent().expect("a file of a unit has a folder");
             if folders.insert(parent.to_owned()) {
@@ -149,7 +155,7 @@ impl Store {
                 UnitContent::Link { to: target } => {
                     symlink(target, &to).and_then(|()| set_time(&to, seconds)).map(|()| false)
                 }
-                UnitContent::Folder => fs::create_dir(&to).map(|()| false),
+                UnitContent::Folder => fs::create_dir_all(&to).map(|()| false),
             };
             match placed {
                 Ok(is_link) => {
@@ -184,6 +190,10 @@ fn look_at(unit: &Part<'_>, target: &Path) -> Result<Ground, StoreError> {
     let (mut free, mut same) = (true, true);
     for file in &unit.files {
         let path = target.join(&file.path);
+        if file.content == UnitContent::Folder && path.is_dir() {
+            // It may have been made for a file of another unit.
+            continue;
+        }
         match is_same(&path, file, unit.age.seconds_at(&file.path)) {
             Ok(is_same) => {
                 free = false;
@@ -208,6 +218,6 @@ fn is_same(path: &Path, file: &UnitFile, seconds: i64) -> io::Result<bool> {
     Ok(match &file.content {
         UnitContent::File { size, .. } => metadata.is_file() && metadata.len() == *size && has_time,
         UnitContent::Link { to } => metadata.is_symlink() && fs::read_link(path)? == Path::new(to),
-        UnitContent::Folder => metadata.is_dir(),
+        UnitContent::Folder => false,
     })
 }
