@@ -1,6 +1,7 @@
 //! The caches that machines share, as options, configuration and environment name them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use carrack_base::nearest;
 use carrack_cargo::config::WorkspaceConfig;
@@ -100,7 +101,13 @@ fn credentials(host: &str) -> Option<Credentials> {
 
 /// The caller's certificates and proxy, by the names that everyone uses for them.
 fn transport(caller: &Caller) -> TransportOptions {
-    let mut options = TransportOptions::default();
+    // A cache that is slower than this is slower than compiling.
+    let mut options = TransportOptions {
+        connect_timeout: Duration::from_secs(5),
+        stall_timeout: Duration::from_secs(10),
+        attempts: 3,
+        ..TransportOptions::default()
+    };
     let bundle = ["SSL_CERT_FILE", "CARGO_HTTP_CAINFO"].iter().find_map(|name| caller.variable(name));
     if let Some(bytes) = bundle.and_then(|path| std::fs::read(path).ok()) {
         options.roots = Roots::Pem(bytes);

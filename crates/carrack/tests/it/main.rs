@@ -24,6 +24,7 @@ mod registry;
 mod rootless;
 mod rustcare;
 mod scene;
+mod shared;
 mod site;
 mod stage;
 mod troubleshooting;
