@@ -257,8 +257,13 @@ impl Run for CargoRun {
     }
 
     fn harvest(&mut self, target: &Path, world: &dyn World) -> io::Result<Vec<HarvestedUnit>> {
-        let scope =
-            units::Scope { folder: target, known: &self.choice.records, with_local: true, is_fixed: true };
+        let scope = units::Scope {
+            folder: target,
+            known: &self.choice.records,
+            with_local: true,
+            is_fixed: true,
+            profile: None,
+        };
         let names = (&self.realm, self.settings);
         self.harvest = units::harvest(&self.tool, names, &self.variables, scope, world)?;
         Ok(std::mem::take(&mut self.harvest.units))
