@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Images(Images),
     /// Remove images from Carrack's own store.
     Rm(Rm),
+    /// Run cargo, with packages that were compiled before put back, and new ones kept.
+    Cargo(Cargo),
     /// Look after what builds leave.
     #[command(subcommand)]
     Cache(Cache),
@@ -213,6 +215,23 @@ impl Docker {
         ];
         given.into_iter().find(|(_, given)| *given).map(|(option, _)| option)
     }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    disable_version_flag = true,
+    override_usage = "carrack cargo [+TOOLCHAIN] <CARGO ARGUMENTS>...",
+    after_help = "Examples:\n  carrack cargo build --release\n  carrack cargo test --workspace\n  \
+    carrack cargo +nightly clippy --all-targets\n  cargo carrack cargo build     the same program\n\n\
+    Everything after `cargo` is cargo's own: it runs in this folder, with this environment, this target folder and this\n\
+    CARGO_HOME, and its exit code is this command's. Before, packages from registries and git that were compiled before,\n\
+    in whatever checkout, are put into the target folder where they are missing; afterwards, new ones are kept.\n\
+    For cargo's own help: carrack cargo help"
+)]
+pub(crate) struct Cargo {
+    /// What cargo gets.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CARGO ARGUMENTS")]
+    pub(crate) arguments: Vec<std::ffi::OsString>,
 }
 
 #[derive(Debug, Subcommand)]

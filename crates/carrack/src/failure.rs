@@ -315,6 +315,15 @@ impl Failure {
         self.all_words().iter().map(|words| render(words, terminal)).collect()
     }
 
+    /// The same in one line without a hint, for what does not end the command.
+    pub(crate) fn one_line(&self) -> String {
+        let words =
+            self.all_words().into_iter().flat_map(|words| std::iter::once(words.message).chain(words.notes));
+        let lines: Vec<String> =
+            words.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        lines.join(": ")
+    }
+
     /// The same as events for a program, one JSON object a line.
     pub(crate) fn events(&self) -> String {
         let event = |words: Words| {

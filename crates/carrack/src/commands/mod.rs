@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod cache;
+pub(crate) mod cargo;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod compose;

@@ -6,7 +6,7 @@
 mod adopt;
 mod environment;
 mod planning;
-mod toolchain;
+pub(crate) mod toolchain;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
