@@ -236,24 +236,54 @@ pub(crate) struct Cargo {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cache {
+    /// Say what is kept, and how much room it takes.
+    Du(Du),
     /// Remove what no build needs.
     Prune(Prune),
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  carrack cache prune --engine docker\n  \
-    carrack cache prune --engine docker --all --filter until=72h")]
+#[command(after_help = "Examples:\n  carrack cache du\n  carrack cache du --by crate | head\n  \
+    carrack cache du --format json | jq -r 'select(.name == \"total\").size'")]
+pub(crate) struct Du {
+    /// What compiled units are added up by.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) by: UnitsBy,
+    /// Print as a table or as JSON, one object a line.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// What compiled units are added up by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum UnitsBy {
+    /// The workspace that compiled them first.
+    #[default]
+    Workspace,
+    /// Their package.
+    Crate,
+    /// How long ago they were used.
+    Age,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  carrack cache prune                              what was not used for 30 days\n  \
+    carrack cache prune --keep-storage 10GB          the least recently used until 10 GB are left\n  \
+    carrack cache prune --filter package=openssl-sys\n  \
+    carrack cache prune --engine docker --all --filter until=72h"
+)]
 pub(crate) struct Prune {
-    /// Whose cache: docker, buildkit or buildkit=ADDRESS.
+    /// Whose cache: embedded, docker, buildkit or buildkit=ADDRESS [default: embedded].
     #[arg(long, value_name = "ENGINE")]
     pub(crate) engine: Option<EngineName>,
     /// Use this builder of docker buildx.
     #[arg(long, value_name = "NAME")]
     pub(crate) builder: Option<String>,
-    /// Also remove what images still use.
+    /// Also remove what the next build would use.
     #[arg(short, long)]
     pub(crate) all: bool,
-    /// Remove only what fits, as in until=24h (repeatable).
+    /// Remove only what fits: until=72h; workspace=TEXT or package=NAME of the embedded engine (repeatable).
     #[arg(long = "filter", value_name = "FILTER")]
     pub(crate) filters: Vec<String>,
     /// How much may stay, as in 10GB.

@@ -110,7 +110,16 @@ pub(crate) enum Failure {
         here: &'static str,
         hint: &'static str,
     },
-    NoPrune,
+    /// A filter of `carrack cache prune` that there is not.
+    Filter {
+        filter: String,
+    },
+    /// A size or a time of an option.
+    Amount {
+        option: &'static str,
+        text: String,
+        example: &'static str,
+    },
     Store(StoreError),
     Context(ContextError),
     Sandbox(SandboxError),
@@ -278,7 +287,8 @@ impl Failure {
             | Self::NothingButCompose { .. }
             | Self::NeedsDocker { .. }
             | Self::NoMeaning { .. }
-            | Self::NoPrune
+            | Self::Filter { .. }
+            | Self::Amount { .. }
             | Self::BuildVariable { .. }
             | Self::Platform { .. }
             | Self::OneNameForMany { .. }
@@ -407,8 +417,11 @@ impl Failure {
             Self::NoMeaning { option, here, hint } => {
                 Words::new(format!("{option} has no meaning {here}")).hint(*hint)
             }
-            Self::NoPrune => Words::new("cannot prune the embedded engine's cache yet")
-                .hint("remove images with `carrack rm`, or prune Docker's build cache with --engine docker"),
+            Self::Filter { filter } => Words::new(format!("cannot filter by `{filter}`"))
+                .hint("filters are until=72h, workspace=TEXT and package=NAME"),
+            Self::Amount { option, text, example } => {
+                Words::new(format!("cannot understand `{text}` for {option}")).hint(format!("write {example}"))
+            }
             Self::Store(error) => store(error),
             Self::Context(error) => Words::chain(error).hint("make it readable for this user"),
             Self::Sandbox(error) => sandbox(error),

@@ -96,7 +96,7 @@ fn run(
         Command::Run(run) => commands::run::run(&run, &caller, &state, cancel),
         Command::Images(images) => commands::images::run(&images, &state),
         Command::Rm(rm) => commands::rm::run(&rm, &state),
-        Command::Cache(cache) => commands::cache::run(&cache, &caller),
+        Command::Cache(cache) => commands::cache::run(&cache, &caller, &state),
         Command::Cargo(_) => unreachable!("it was run before anyone listened to signals"),
         Command::Doctor(doctor) => commands::doctor::run(&doctor, &caller, &state, cancel),
         Command::Completions { shell } => commands::completions::run(shell),

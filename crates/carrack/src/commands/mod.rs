@@ -11,6 +11,7 @@ pub(crate) mod images;
 pub(crate) mod init;
 pub(crate) mod rm;
 pub(crate) mod run;
+mod upkeep;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -24,7 +24,7 @@ const MAIN: &str =
     "fn main() {\n    println!(\"{}\", serde_json::json!({\"number\": member::number()}));\n}\n";
 
 /// A workspace with a program, a library of its own, and packages with macros and build scripts from the registry.
-fn workspace() -> Project {
+pub(crate) fn workspace() -> Project {
     let project = Project::new();
     project.write(
         "Cargo.toml",
@@ -129,7 +129,7 @@ impl Ran {
     }
 }
 
-const MEMBERS: [&str; 2] = ["member", "program"];
+pub(crate) const MEMBERS: [&str; 2] = ["member", "program"];
 
 #[test]
 fn a_fresh_target_folder_gets_its_packages_back_and_only_members_are_compiled() {

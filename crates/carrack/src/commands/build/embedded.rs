@@ -18,6 +18,7 @@ use super::{Site, docker};
 use crate::arguments::Build;
 use crate::blobs::{self, Blobs};
 use crate::caller::Caller;
+use crate::commands::upkeep;
 use crate::engine::EngineName;
 use crate::failure::Failure;
 use crate::output::{Destination, Output, OutputKind};
@@ -32,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) fn workspace(site: &Site<'_>, location: Location) -> Result<(Vec<BuiltImage>, bool), Failure> {
     let Site { arguments, caller, terminal, cancel, view, .. } = *site;
     let store = Store::open(site.state)?;
-    let _lease = store.lease(cancel)?;
+    let lease = store.lease(cancel)?;
     let inputs = Inputs::new(&store, cancel.clone());
     let launcher = Launcher::this_program();
     let desk = Desk { caller, store: &store, inputs: &inputs, launcher: &launcher, terminal, cancel };
@@ -49,12 +50,17 @@ pub(super) fn workspace(site: &Site<'_>, location: Location) -> Result<(Vec<Buil
         let hint = "add `--engine docker`, or leave the option out";
         return Err(Failure::NoMeaning { option, here: "for the embedded engine", hint });
     }
+    let limits = planned.plan.workspace.cache;
     let prepared = workspace::prepare(&desk, &order, planned)?;
     refuse_many_for_one(arguments, &prepared)?;
     let images = make(&desk, &prepared, arguments.no_cache, view)?;
     deliver(&store, &images, &arguments.outputs)?;
     if arguments.load {
         load(caller, &store, &images)?;
+    }
+    drop(lease);
+    if images.iter().any(|image| !image.unchanged) {
+        upkeep::after_build(&store, &limits);
     }
     Ok((images, true))
 }

@@ -22,6 +22,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use carrack_base::ContentDigest;
+use carrack_cargo::config::Configuration;
 use carrack_cargo::environment::{Class, classify};
 use carrack_cargo::locate::cargo_configs;
 use carrack_cargo::plan::{self, Surroundings};
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use super::line::Line;
 use crate::caller::Caller;
+use crate::commands::upkeep;
 use crate::failure::Failure;
 use crate::signals::Relay;
 use crate::workspace::toolchain::{self, Builder};
@@ -194,7 +196,7 @@ impl<'a> Around<'a> {
             rows.map(|row| OfferedUnit { id: row.id, record: row.record, origin: None }).collect();
         let harvested = self.run().harvest(&kept).map_err(self.unreadable())?;
         let ids: Vec<ContentDigest> = harvested.iter().map(|unit| unit.id).collect();
-        let workspace = self.question.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let workspace = self.question.root.display().to_string();
         let units = harvested.into_iter().map(|unit| NewUnit {
             id: unit.id,
             realm: self.realm,
@@ -211,6 +213,14 @@ impl<'a> Around<'a> {
         self.store.settle(&ids, &target)?;
         self.note(kept.into_iter().map(|unit| unit.id).chain(ids).collect())?;
         Ok(number)
+    }
+
+    /// Removes what is too old or too much, now that something new was kept.
+    pub(super) fn look_after_store(&self) {
+        // A configuration that makes no sense is for the command to complain about that it is made for.
+        let configuration = Configuration::load(&self.question.root, &[]);
+        let limits = configuration.map(|configuration| configuration.workspace.cache);
+        upkeep::after_build(&self.store, &limits.unwrap_or_default());
     }
 
     /// Whether nothing changed since the last run.

@@ -56,7 +56,12 @@ pub(crate) fn run(arguments: &Cargo, caller: &Caller, state: &Path) -> Result<Ex
     let status = relay.wait(&mut child).map_err(failed)?;
     match around {
         Ok(mut around) => match around.after() {
-            Ok(kept) => report(&around, kept, line.quiet),
+            Ok(kept) => {
+                report(&around, kept, line.quiet);
+                if kept > 0 {
+                    around.look_after_store();
+                }
+            }
             Err(failure) => say(&format!("what was compiled is not kept: {}", failure.one_line())),
         },
         // Cargo has said itself what is wrong with the workspace.
