@@ -110,6 +110,12 @@ pub(crate) enum Failure {
         here: &'static str,
         hint: &'static str,
     },
+    /// A cargo that does not take compiled units as it should.
+    Unproven {
+        what: String,
+        /// Whether that was just found out.
+        is_new: bool,
+    },
     /// A filter of `carrack cache prune` that there is not.
     Filter {
         filter: String,
@@ -314,6 +320,7 @@ impl Failure {
             | Self::Carrier { .. }
             | Self::Rootfs { .. }
             | Self::Image(_)
+            | Self::Unproven { .. }
             | Self::ServicesNeedDocker { .. }
             | Self::Io { .. } => code::MACHINE,
             Self::Load(_) | Self::NoEngine { .. } => code::ENGINE,
@@ -417,6 +424,7 @@ impl Failure {
             Self::NoMeaning { option, here, hint } => {
                 Words::new(format!("{option} has no meaning {here}")).hint(*hint)
             }
+            Self::Unproven { what, .. } => Words::new(what).hint("use a released toolchain"),
             Self::Filter { filter } => Words::new(format!("cannot filter by `{filter}`"))
                 .hint("filters are until=72h, workspace=TEXT and package=NAME"),
             Self::Amount { option, text, example } => {

@@ -144,6 +144,7 @@ impl OrdinaryRun {
             fetched: self.fetched.clone(),
             binaries: Vec::new(),
             wrapper: PathBuf::new(),
+            uses_units: true,
         }
     }
 }

@@ -20,6 +20,7 @@ mod init_traps;
 mod interruption;
 mod outputs;
 mod parity;
+mod proof;
 mod published;
 mod refusals;
 mod registry;

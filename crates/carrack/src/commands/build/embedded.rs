@@ -23,7 +23,7 @@ use crate::engine::EngineName;
 use crate::failure::Failure;
 use crate::output::{Destination, Output, OutputKind};
 use crate::progress::{View, plural};
-use crate::workspace::{self, Desk, Names, Order, Prepared};
+use crate::workspace::{self, Desk, Names, Order, Prepared, proof};
 
 /// How long an engine may take to answer at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -90,7 +90,16 @@ pub(in crate::commands) fn make(
     no_cache: bool,
     view: &View,
 ) -> Result<Vec<BuiltImage>, Failure> {
-    let tool = Arc::new(prepared.tool.clone());
+    let mut tool = prepared.tool.clone();
+    let proof = proof::of(desk, &prepared.tools)?;
+    tool.uses_units = proof.holds;
+    if !proof.holds && proof.is_new {
+        view.emit(BuildEvent::Warning {
+            message: format!("compiled units are not reused: {}", proof::words(&prepared.tools)),
+            hint: Some("use a released toolchain, as in rust-toolchain.toml, to build faster".to_owned()),
+        });
+    }
+    let tool = Arc::new(tool);
     let engine = Engine::new(desk.store, desk.inputs, desk.launcher.clone(), Options { no_cache });
     let announced = Announced { view, prepared, done: OnceLock::new() };
     if prepared.planned_anew {

@@ -29,6 +29,7 @@ use carrack_cargo::plan::{self, Surroundings};
 use carrack_cargo::units::{OrdinaryRun, units_digest};
 use carrack_engine::Inputs;
 use carrack_graph::OfferedUnit;
+use carrack_sandbox::Launcher;
 use carrack_store::{Batch, Bucket, NewUnit, Store, Taking, UnitAge};
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +38,9 @@ use crate::caller::Caller;
 use crate::commands::upkeep;
 use crate::failure::Failure;
 use crate::signals::Relay;
+use crate::terminal::Terminal;
 use crate::workspace::toolchain::{self, Builder};
+use crate::workspace::{Desk, proof};
 
 /// How long another cargo in the same build folder is waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -114,6 +117,14 @@ impl<'a> Around<'a> {
         let inputs = Inputs::new(&store, relay.cancel.clone());
         let builder = toolchain::find(&caller, &here, &store, &inputs)?;
         inputs.save();
+        let (launcher, terminal) = (Launcher::this_program(), Terminal::of_stderr());
+        let cancel = &relay.cancel;
+        let (inputs, launcher, terminal) = (&inputs, &launcher, &terminal);
+        let desk = Desk { caller: &caller, store: &store, inputs, launcher, terminal, cancel };
+        let proof = proof::of(&desk, &builder)?;
+        if !proof.holds {
+            return Err(Failure::Unproven { what: proof::words(&builder), is_new: proof.is_new });
+        }
         let folder = line.folder.as_ref().map_or_else(|| here.clone(), |folder| here.join(folder));
         let cargo_home = folder.join(caller.cargo_home());
         let mut around = Self {

@@ -66,6 +66,7 @@ pub(crate) fn run(arguments: &Cargo, caller: &Caller, state: &Path) -> Result<Ex
         },
         // Cargo has said itself what is wrong with the workspace.
         Err(Failure::Metadata { .. }) if !status.success() => {}
+        Err(Failure::Unproven { is_new: false, .. }) => {}
         Err(failure) => say(&format!("compiled packages are not reused: {}", failure.one_line())),
     }
     Ok(exit_code(status))
