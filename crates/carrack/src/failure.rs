@@ -130,7 +130,22 @@ pub(crate) enum Failure {
         here: &'static str,
         hint: &'static str,
     },
-    NoPrune,
+    /// A cargo that does not take compiled units as it should.
+    Unproven {
+        what: String,
+        /// Whether that was just found out.
+        is_new: bool,
+    },
+    /// A filter of `carrack cache prune` that there is not.
+    Filter {
+        filter: String,
+    },
+    /// A size or a time of an option.
+    Amount {
+        option: &'static str,
+        text: String,
+        example: &'static str,
+    },
     Store(StoreError),
     Context(ContextError),
     Sandbox(SandboxError),
@@ -302,7 +317,8 @@ impl Failure {
             | Self::CacheUnusable { .. }
             | Self::CacheKey { .. }
             | Self::CacheMode { .. }
-            | Self::NoPrune
+            | Self::Filter { .. }
+            | Self::Amount { .. }
             | Self::BuildVariable { .. }
             | Self::Platform { .. }
             | Self::OneNameForMany { .. }
@@ -328,6 +344,7 @@ impl Failure {
             | Self::Carrier { .. }
             | Self::Rootfs { .. }
             | Self::Image(_)
+            | Self::Unproven { .. }
             | Self::ServicesNeedDocker { .. }
             | Self::Io { .. } => code::MACHINE,
             Self::Load(_) | Self::NoEngine { .. } => code::ENGINE,
@@ -337,6 +354,15 @@ impl Failure {
     /// The error as it is printed, with its line ends.
     pub(crate) fn report(&self, terminal: &Terminal) -> String {
         self.all_words().iter().map(|words| render(words, terminal)).collect()
+    }
+
+    /// The same in one line without a hint, for what does not end the command.
+    pub(crate) fn one_line(&self) -> String {
+        let words =
+            self.all_words().into_iter().flat_map(|words| std::iter::once(words.message).chain(words.notes));
+        let lines: Vec<String> =
+            words.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        lines.join(": ")
     }
 
     /// The same as events for a program, one JSON object a line.
@@ -449,8 +475,12 @@ impl Failure {
             Self::NoMeaning { option, here, hint } => {
                 Words::new(format!("{option} has no meaning {here}")).hint(*hint)
             }
-            Self::NoPrune => Words::new("cannot prune the embedded engine's cache yet")
-                .hint("remove images with `carrack rm`, or prune Docker's build cache with --engine docker"),
+            Self::Unproven { what, .. } => Words::new(what).hint("use a released toolchain"),
+            Self::Filter { filter } => Words::new(format!("cannot filter by `{filter}`"))
+                .hint("filters are until=72h, workspace=TEXT and package=NAME"),
+            Self::Amount { option, text, example } => {
+                Words::new(format!("cannot understand `{text}` for {option}")).hint(format!("write {example}"))
+            }
             Self::Store(error) => store(error),
             Self::Context(error) => Words::chain(error).hint("make it readable for this user"),
             Self::Sandbox(error) => sandbox(error),

@@ -31,11 +31,12 @@ use std::sync::Arc;
 use carrack_base::{SourceText, Span};
 use toml_edit::{Document, TableLike};
 
-pub use keys::{FILE_KEYS, HEALTHCHECK_KEYS, KEYS, Key, Level, PACKAGES_KEYS, Shape};
+pub use keys::{CACHE_KEYS, FILE_KEYS, HEALTHCHECK_KEYS, KEYS, Key, Level, PACKAGES_KEYS, Shape};
 pub use reference::reference;
 pub use schema::json_schema;
 pub use wire::{
-    AddedFile, BuildVariable, DebianPackages, Healthcheck, Port, Protocol, ServiceConfig, WorkspaceConfig,
+    AddedFile, BuildVariable, CacheLimits, DebianPackages, Healthcheck, Port, Protocol, ServiceConfig,
+    WorkspaceConfig,
 };
 
 pub(crate) use value::is_image_name;
@@ -332,6 +333,10 @@ fn workspace_config(mut values: Values) -> WorkspaceConfig {
         build_env: match values.remove("build-env") {
             Some(Value::Variables(variables)) => variables,
             _ => BTreeMap::new(),
+        },
+        cache: match values.remove("cache") {
+            Some(Value::Cache(limits)) => limits,
+            _ => CacheLimits::default(),
         },
     }
 }

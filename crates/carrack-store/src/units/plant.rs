@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use carrack_base::{ContentDigest, UnitContent, UnitFile};
 
 use super::files::{Copier, is_fingerprint, is_replaced_whole, on_threads, set_time};
-use super::place::set_folder_times;
+use super::place::{UnitAge, set_folder_times};
 use super::plan::{Part, Plan, with_dependents};
 use super::seed::Ready;
 use crate::{Store, StoreError};
@@ -63,7 +63,7 @@ impl Store {
 
         let grounds = Mutex::new(Vec::new());
         on_threads(&plan.units, |unit| {
-            let ground = look_at(unit, target)?;
+            let ground = look_at(unit.files.iter().copied(), unit.age, target)?;
             grounds.lock().unwrap_or_else(PoisonError::into_inner).push((unit.id, ground));
             Ok(())
         })?;
@@ -119,6 +119,44 @@ impl Store {
             list.sort();
         }
         Ok(planted)
+    }
+
+    /// Those of the units `ids` that lie in the folder `target` as [`Store::plant`] would put them there, sorted by id; as
+    /// far as sizes and times tell.
+    ///
+    /// Errors: [`StoreError::Io`] for what can't be read; those of the index.
+    pub fn planted(&self, ids: &[ContentDigest], target: &Path) -> Result<Vec<ContentDigest>, StoreError> {
+        let units = self.load_units(ids, true)?;
+        let lying = Mutex::new(Vec::new());
+        on_threads(&units, |unit| {
+            if unit.files.is_some() && look_at(unit.files(), unit.age, target)? == Ground::Same {
+                lying.lock().unwrap_or_else(PoisonError::into_inner).push(unit.id);
+            }
+            Ok(())
+        })?;
+        let mut lying = lying.into_inner().unwrap_or_else(PoisonError::into_inner);
+        lying.sort();
+        Ok(lying)
+    }
+
+    /// Gives files of the units `ids` in the folder `target`, which the caller knows to have the units' contents, the times
+    /// that [`Store::plant`] would have given them. Name each unit after those that it needs: whenever it ends in between,
+    /// no unit is older than one that it needs.
+    ///
+    /// Nobody else may write to `target` meanwhile. Errors: [`StoreError::Io`]; those of the index.
+    pub fn settle(&self, ids: &[ContentDigest], target: &Path) -> Result<(), StoreError> {
+        for unit in self.load_units(ids, true)? {
+            for file in unit.files() {
+                let path = target.join(&file.path);
+                if file.content != UnitContent::Folder {
+                    let seconds = unit.age.seconds_at(&file.path);
+                    set_time(&path, seconds).map_err(StoreError::io("set the time of", &path))?;
+                }
+            }
+            set_folder_times(target, unit.files().iter().map(|file| file.path.as_str()))
+                .map_err(StoreError::io("set the times in", target))?;
+        }
+        Ok(())
     }
 
     /// Makes a unit's files: how many links and copies, or `None` if one is missing; then nothing of the unit is left.
@@ -186,15 +224,19 @@ fn remove(paths: impl Iterator<Item = PathBuf>) {
 }
 
 /// Looks at what is at the paths of a unit.
-fn look_at(unit: &Part<'_>, target: &Path) -> Result<Ground, StoreError> {
+fn look_at<'f>(
+    files: impl IntoIterator<Item = &'f UnitFile>,
+    age: UnitAge,
+    target: &Path,
+) -> Result<Ground, StoreError> {
     let (mut free, mut same) = (true, true);
-    for file in &unit.files {
+    for file in files {
         let path = target.join(&file.path);
         if file.content == UnitContent::Folder && path.is_dir() {
             // It may have been made for a file of another unit.
             continue;
         }
-        match is_same(&path, file, unit.age.seconds_at(&file.path)) {
+        match is_same(&path, file, age.seconds_at(&file.path)) {
             Ok(is_same) => {
                 free = false;
                 same &= is_same;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod cache;
+mod cargo;
 mod check;
 mod commands;
 mod compose;
@@ -18,6 +20,7 @@ mod init_traps;
 mod interruption;
 mod outputs;
 mod parity;
+mod proof;
 mod published;
 mod refusals;
 mod registry;
