@@ -52,7 +52,7 @@ use carrack_store::Store;
 
 pub use error::EngineError;
 pub use inputs::{Inputs, Source, Sources};
-pub use shared::{Patience, Shared, SharedCaches};
+pub use shared::{Offers, Patience, Shared, SharedCaches};
 
 /// What a caller may choose about a build.
 #[derive(Debug, Clone, Default)]

@@ -241,6 +241,12 @@ pub(crate) enum Cache {
     Du(Du),
     /// Remove what no build needs.
     Prune(Prune),
+    /// Make a pair of keys: one signs what is put into shared caches, the other one says whom to believe.
+    #[command(
+        after_help = "Example:\n  carrack cache key     the first line is a secret of the job that publishes, \
+        the second one belongs into the configuration"
+    )]
+    Key,
 }
 
 #[derive(Debug, Args)]

@@ -20,9 +20,13 @@ pub(crate) const MODE: &str = "CARRACK_CACHE";
 /// The secret key that signs what is published.
 pub(crate) const SIGNING_KEY: &str = "CARRACK_CACHE_SIGNING_KEY";
 
+/// A cache to read and one to write to, where no option names any.
+const FROM: &str = "CARRACK_CACHE_FROM";
+const TO: &str = "CARRACK_CACHE_TO";
+
 const MODES: [&str; 3] = ["read-write", "read-only", "off"];
 
-/// The caches that options name, or else the configuration.
+/// The caches that options name, or else the environment, or else the configuration.
 ///
 /// Errors: a location, a key or a mode that makes no sense. Whether a cache answers shows later, and fails nothing.
 pub(crate) fn caches(
@@ -38,9 +42,14 @@ pub(crate) fn caches(
     if mode == "off" {
         return Ok(SharedCaches::default());
     }
-    let from = if from.is_empty() { &config.cache_from } else { from };
-    let to = if to.is_empty() { &config.cache_to } else { to };
-    let to = if mode == "read-only" { &[] } else { to };
+    let named = |name: &str| caller.text(name).map(|text| vec![text]);
+    let first = |given: &[String], variable: &str, configured: &[String]| {
+        let given = (!given.is_empty()).then(|| given.to_vec());
+        given.or_else(|| named(variable)).unwrap_or_else(|| configured.to_vec())
+    };
+    let from = first(from, FROM, &config.cache_from);
+    let to = first(to, TO, &config.cache_to);
+    let to = if mode == "read-only" { Vec::new() } else { to };
     if from.is_empty() && to.is_empty() {
         return Ok(SharedCaches::default());
     }
@@ -59,7 +68,7 @@ pub(crate) fn caches(
         Ok(Shared { remote, kind })
     };
     let all = |texts: &[String]| texts.iter().map(open).collect::<Result<Vec<_>, _>>();
-    Ok(SharedCaches::new(all(from)?, all(to)?))
+    Ok(SharedCaches::new(all(&from)?, all(&to)?))
 }
 
 fn access(config: &WorkspaceConfig, caller: &Caller) -> Result<Access, Failure> {

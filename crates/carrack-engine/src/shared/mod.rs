@@ -19,7 +19,7 @@ mod results;
 mod units;
 
 pub(crate) use results::SharedResult;
-pub(crate) use units::Offers;
+pub use units::Offers;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;

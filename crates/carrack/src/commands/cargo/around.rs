@@ -21,13 +21,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use carrack_base::ContentDigest;
+use carrack_base::{BuildEvent, ContentDigest};
 use carrack_cargo::config::Configuration;
 use carrack_cargo::environment::{Class, classify};
 use carrack_cargo::locate::cargo_configs;
 use carrack_cargo::plan::{self, Surroundings};
 use carrack_cargo::units::{OrdinaryRun, units_digest};
-use carrack_engine::Inputs;
+use carrack_engine::{Inputs, Offers, SharedCaches};
 use carrack_graph::OfferedUnit;
 use carrack_sandbox::Launcher;
 use carrack_store::{Batch, Bucket, NewUnit, Store, Taking, UnitAge};
@@ -37,6 +37,7 @@ use super::line::Line;
 use crate::caller::Caller;
 use crate::commands::upkeep;
 use crate::failure::Failure;
+use crate::shared;
 use crate::signals::Relay;
 use crate::terminal::Terminal;
 use crate::workspace::toolchain::{self, Builder};
@@ -72,6 +73,8 @@ pub(super) struct Around<'a> {
     lying: BTreeSet<ContentDigest>,
     /// Number of units, by where they came from.
     put_back: BTreeMap<Option<String>, usize>,
+    /// The caches that machines share, once it is known what the workspace says about them.
+    shared: SharedCaches,
 }
 
 /// What cargo says about a workspace, as far as it matters to a run that has nothing to do.
@@ -142,6 +145,7 @@ impl<'a> Around<'a> {
             found: None,
             lying: BTreeSet::new(),
             put_back: BTreeMap::new(),
+            shared: SharedCaches::default(),
         };
         around.realm = around.run().realm();
         Ok(around)
@@ -165,10 +169,26 @@ impl<'a> Around<'a> {
         let mut rows = self.store.units(&self.realm)?;
         // Of two that would fit alike, the one that lies there.
         rows.sort_by_key(|row| !self.lying.contains(&row.id));
-        let offered =
-            rows.into_iter().map(|row| OfferedUnit { id: row.id, record: row.record, origin: None });
+        let mut offered: Vec<OfferedUnit> = rows
+            .into_iter()
+            .map(|row| OfferedUnit { id: row.id, record: row.record, origin: None })
+            .collect();
         let run = self.run();
-        let fitting = run.choose(offered.collect());
+        let here: HashSet<ContentDigest> = offered.iter().map(|unit| unit.id).collect();
+        let offers = match self.shared.from.is_empty() {
+            true => Offers::default(),
+            false => self.shared.offers(&self.realm, &complain),
+        };
+        let elsewhere = offers.offered(&self.shared).into_iter();
+        offered.extend(elsewhere.filter(|unit| !here.contains(&unit.id)));
+        let mut fitting = run.choose(offered);
+        let wanted: Vec<ContentDigest> =
+            fitting.iter().map(|unit| unit.id).filter(|id| !here.contains(id)).collect();
+        if !wanted.is_empty() {
+            // What could not be had is missing to those that need it, too: they are left out when they are put back.
+            let failed = self.shared.bring(&offers, &wanted, &self.store, &complain)?;
+            fitting.retain(|unit| !failed.contains(&unit.id));
+        }
         let ids = |fitting: &[carrack_cargo::units::FittingUnit]| -> Vec<ContentDigest> {
             fitting.iter().map(|unit| unit.id).collect()
         };
@@ -220,6 +240,9 @@ impl<'a> Around<'a> {
             from: target.clone(),
         });
         let number = self.store.keep_units(units.collect(), Taking::Copy)?;
+        let used: HashSet<ContentDigest> =
+            kept.iter().map(|unit| unit.id).chain(ids.iter().copied()).collect();
+        self.shared.publish_units(&self.realm, &used, &self.store, &complain)?;
         // From now on they are like those that were put back, and the next run knows them.
         self.store.settle(&ids, &target)?;
         self.note(kept.into_iter().map(|unit| unit.id).chain(ids).collect())?;
@@ -356,6 +379,8 @@ impl<'a> Around<'a> {
         let Surroundings { root, build_folder, own, manifests, .. } =
             self.answer.insert(plan::surroundings(&answer)?).clone();
         self.question = Question { inputs: None, root, build_folder, own, manifests };
+        let configuration = Configuration::load(&self.question.root, &[]).map_err(Failure::Configuration)?;
+        self.shared = shared::caches(&[], &[], &configuration.workspace, &self.caller)?;
         Ok(())
     }
 
@@ -409,6 +434,13 @@ impl<'a> Around<'a> {
     fn unreadable(&self) -> impl FnOnce(std::io::Error) -> Failure + use<> {
         let path = self.question.build_folder.clone();
         move |source| Failure::Io { action: "read", path, source }
+    }
+}
+
+/// Says what is wrong with a shared cache.
+fn complain(event: BuildEvent) {
+    if let BuildEvent::Warning { message, .. } = event {
+        super::say(&message);
     }
 }
 
