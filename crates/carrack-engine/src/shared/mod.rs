@@ -46,7 +46,7 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { look: seconds(15), fetch: seconds(120), publish: seconds(300) }
+        Self { look: seconds(15), fetch: seconds(60), publish: seconds(300) }
     }
 }
 

@@ -146,7 +146,7 @@ fn trouble_costs_a_warning_and_a_bounded_time() {
         (Trouble::Answer("503 Service Unavailable\r\n"), true),
         (Trouble::Answer("401 Unauthorized\r\n"), true),
         (Trouble::Answer("507 Insufficient Storage\r\n"), true),
-        (Trouble::Slow(20_000), false),
+        (Trouble::Slow(100_000), false),
     ] {
         let scene = machine(&project);
         // Something else than what is published, so that compiled crates are looked for as well.
