@@ -80,13 +80,17 @@ pub(crate) fn choose(
             refused.insert(id, why);
             continue;
         }
+        origins.extend(origin.map(|origin| (id, origin)));
+        fitting.push((id, record));
+    }
+    // What was compiled with something that does not fit counts for nothing: every content that a dependency ever had
+    // leaves such units.
+    without_what_misses(&mut fitting, &mut choice.misses);
+    fitting.retain(|(_, record)| {
         let of_target = variants.entry((record.package.clone(), record.target.clone())).or_default();
         *of_target += 1;
-        if *of_target <= VARIANTS {
-            origins.extend(origin.map(|origin| (id, origin)));
-            fitting.push((id, record));
-        }
-    }
+        *of_target <= VARIANTS
+    });
     let by_id: HashMap<ContentDigest, &UnitRecord> =
         fitting.iter().map(|(id, record)| (*id, record)).collect();
     let mut picker =
@@ -112,6 +116,27 @@ pub(crate) fn choose(
     choice.origins = origins.into_iter().filter(|(id, _)| order.contains(id)).collect();
     choice.records = fitting.into_iter().filter(|(id, _)| order.contains(id)).collect();
     choice
+}
+
+/// Removes the units that need one that is not among them.
+fn without_what_misses(
+    fitting: &mut Vec<(ContentDigest, UnitRecord)>,
+    misses: &mut BTreeMap<(String, String), String>,
+) {
+    loop {
+        let ids: HashSet<ContentDigest> = fitting.iter().map(|(id, _)| *id).collect();
+        fitting.retain(|(_, record)| {
+            let is_whole = record.needs.iter().all(|need| ids.contains(need));
+            if !is_whole {
+                let target = (record.package.to_string(), record.target_name().to_owned());
+                misses.entry(target).or_insert_with(|| "a dependency changed".to_owned());
+            }
+            is_whole
+        });
+        if fitting.len() == ids.len() {
+            return;
+        }
+    }
 }
 
 /// Whether a fingerprint lies in the folder of `profile`, with or without a target triple before it.
