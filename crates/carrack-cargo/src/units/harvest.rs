@@ -280,6 +280,11 @@ impl<'a> Reader<'a> {
             }
         }
         if let Some(Owner::Vendored(_, folder)) = &owner {
+        if let (Some(Owner::Local(package)), Some(_)) = (&owner, &unit.run) {
+            // It gets much of its environment from there. Cargo would let it run again over what it left, and what is there
+            // then is not what a first run leaves.
+            declared.files.insert(package.folder.join("Cargo.toml"));
+        }
             declared.files.insert((*folder).to_owned());
         }
         declared.files.retain(|file| self.can_change(file));
