@@ -48,6 +48,24 @@ pub(crate) fn concerns_compiling(path: &Path) -> bool {
     read_toml(path).map_or(true, |document| document.iter().any(|(table, _)| !OF_COMMANDS.contains(&table)))
 }
 
+/// Reads the variables that the configuration file `path` sets for what is compiled, each with what it says about it. One
+/// that can't be read sets none.
+pub(crate) fn variables(path: &Path) -> Vec<(String, String)> {
+    let Ok(document) = read_toml(path) else { return Vec::new() };
+    let env = document.get("env").and_then(Item::as_table_like);
+    env.into_iter()
+        .flat_map(TableLike::iter)
+        .map(|(name, item)| (name.to_owned(), item.to_string()))
+        .collect()
+}
+
+/// Reads the linkers that the configuration file `path` names, each with the target that it is for.
+pub(crate) fn linkers(path: &Path) -> Vec<String> {
+    let Ok(document) = read_toml(path) else { return Vec::new() };
+    let linker = |(target, table): (&str, &dyn TableLike)| Some(format!("{target}={}", table.get("linker")?));
+    tables(document.get("target")).into_iter().filter_map(linker).collect()
+}
+
 /// What the configuration file `path` says that the alias `name` stands for.
 pub(crate) fn alias(name: &str, path: &Path) -> Option<Vec<String>> {
     let document = read_toml(path).ok()?;

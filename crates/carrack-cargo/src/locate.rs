@@ -8,6 +8,7 @@
 //! Does not expand `members`, does not read cargo's configuration, only finds it. Fails if there is no manifest, or
 //! if one on the way can't be read or parsed.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,26 @@ pub struct Location {
     pub toolchain_file: Option<PathBuf>,
     /// Files that were looked for in vain. If one appears, the location or the build may be another.
     pub absent: Vec<PathBuf>,
+}
+
+/// What cargo's configuration says about the environment of what is compiled, and about linkers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Configured {
+    /// Variables, each with all that the files say about it.
+    pub variables: BTreeMap<String, String>,
+    /// The names of linkers; what they are, nobody looks at.
+    pub linkers: Vec<String>,
+}
+
+impl Configured {
+    /// What these configuration files say. One that can't be read says nothing: cargo will complain.
+    pub fn by(configs: &[PathBuf]) -> Self {
+        let mut variables: BTreeMap<String, String> = BTreeMap::new();
+        for (name, text) in configs.iter().flat_map(|config| cargo_config::variables(config)) {
+            variables.entry(name).or_default().push_str(&format!("{text}\0"));
+        }
+        Self { variables, linkers: configs.iter().flat_map(|config| cargo_config::linkers(config)).collect() }
+    }
 }
 
 /// Why no workspace was found.

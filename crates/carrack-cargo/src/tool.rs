@@ -1,7 +1,7 @@
 //! What the engine has to know about cargo while it runs it: which units it can use, how to read its output, what it read
 //! and made.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use carrack_base::{BuildEvent, ContentDigest, EventSink, OutputStream, StepId};
 use carrack_graph::{ChosenUnit, ExecOp, HarvestedUnit, Observed, OfferedUnit, Places, Run, Tool, World};
 
+use crate::environment::{Class, classify};
+use crate::locate::Configured;
 use crate::messages::{CargoNews, Status, StderrParser, StdoutParser};
-use crate::units::{self, Choice, FetchedPackage, Harvest, Package};
+use crate::units::{self, Choice, FetchedPackage, Harvest, Package, VariableNames};
 
 /// The variable that makes Carrack's program stand in for rustc outside of a sandbox: `FROM=TO` pairs, one a line.
 pub const REMAP_VARIABLE: &str = "CARRACK_REMAP_PATHS";
@@ -37,6 +39,10 @@ pub struct CargoTool {
     pub fetched: Vec<FetchedPackage>,
     /// The binaries that are built.
     pub binaries: Vec<String>,
+    /// Cargo's configuration files among the sources.
+    pub configs: Vec<PathBuf>,
+    /// What all of them say.
+    pub configured: Configured,
     /// The program that stands in for rustc outside of a sandbox.
     pub wrapper: PathBuf,
     /// Whether compiled units are put back and kept; not for a cargo that does not take them as it should.
@@ -57,13 +63,15 @@ pub struct PathPackage {
 }
 
 impl CargoTool {
-    /// What of a step decides about its units besides what each of them says: what cargo is asked for, and the manifests.
+    /// What of a step decides about its units besides what each of them says: what cargo is asked for, its configuration,
+    /// and the manifests.
     fn settings(&self, op: &ExecOp, world: &dyn World) -> ContentDigest {
         let keyed = op.env.iter().filter(|(_, value)| value.keyed);
         let mut text = format!("{:?} {:?} {:?}", op.argv, keyed.collect::<Vec<_>>(), op.identity);
         let folders = self.packages.iter().map(|package| package.folder.as_path());
-        for folder in folders.chain([self.workspace.as_path()]) {
-            text.push_str(&format!("{:?}", world.content(&folder.join("Cargo.toml"))));
+        let manifests = folders.chain([self.workspace.as_path()]).map(|folder| folder.join("Cargo.toml"));
+        for file in manifests.chain(self.configs.iter().cloned()) {
+            text.push_str(&format!("{:?}", world.content(&file)));
         }
         ContentDigest::of(text.as_bytes())
     }
@@ -102,7 +110,8 @@ impl Tool for CargoTool {
         }
         let identity = op.identity.iter().filter(|(name, _)| IN_REALM.contains(&name.as_str()));
         let identity = identity.map(|(name, value)| (name.clone(), value.clone()));
-        Some(units::realm(self, identity, target))
+        let variables = op.env.iter().map(|(name, value)| (name.as_str(), value.value.as_str()));
+        Some(units::realm(self, identity, variables, target))
     }
 
     fn begin(
@@ -113,15 +122,19 @@ impl Tool for CargoTool {
         offered: Vec<OfferedUnit>,
         world: &dyn World,
     ) -> Box<dyn Run> {
-        let variables: BTreeSet<String> = op.env.keys().cloned().collect();
+        let named = op.env.iter().filter(|(name, value)| value.keyed && classify(name) != Class::Keyed);
+        let names = VariableNames {
+            passed: op.env.keys().cloned().collect(),
+            named: named.map(|(name, _)| name.clone()).collect(),
+        };
         let settings = self.settings(op, world);
         Box::new(CargoRun {
             step,
             realm,
-            choice: units::choose(self, settings, &variables, offered, world),
+            choice: units::choose(self, settings, &names, offered, world),
             settings,
             tool: self.clone(),
-            variables,
+            names,
             stdout: StdoutParser::default(),
             stderr: StderrParser::default(),
             heard: Heard::default(),
@@ -145,8 +158,7 @@ struct CargoRun {
     tool: CargoTool,
     realm: ContentDigest,
     settings: ContentDigest,
-    /// Names of the variables that cargo gets.
-    variables: BTreeSet<String>,
+    names: VariableNames,
     choice: Choice,
     stdout: StdoutParser,
     stderr: StderrParser,
@@ -269,8 +281,8 @@ impl Run for CargoRun {
             is_fixed: true,
             profile: None,
         };
-        let names = (&self.realm, self.settings);
-        self.harvest = units::harvest(&self.tool, names, &self.variables, scope, world)?;
+        let keys = (&self.realm, self.settings);
+        self.harvest = units::harvest(&self.tool, keys, &self.names, scope, world)?;
         Ok(std::mem::take(&mut self.harvest.units))
     }
 

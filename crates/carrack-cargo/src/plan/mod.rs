@@ -16,6 +16,7 @@
 //! | [`Configuration::files`] and [`Configuration::absent`] | services |
 //! | [`Location::cargo_configs`], [`Location::absent`] | patches, vendored sources, registries |
 //! | the [`Request`], the [`Selection`] and [`Location::nearest_manifest`] | what was asked for |
+//! | [`Location::cargo_home`] | where packages from elsewhere lie |
 //! | variables of class [`Keyed`](crate::environment::Class::Keyed) | `CARGO_*` is configuration |
 //! | cargo's own identity (version and commit) | its rules |
 //!

@@ -1,6 +1,6 @@
 //! Chooses among kept units those that fit the sources and the environment as they are now.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -8,7 +8,7 @@ use carrack_base::ContentDigest;
 use carrack_graph::{ChosenUnit, OfferedUnit, World};
 
 use super::record::{Package, UnitRecord};
-use super::{digest_of_value, undeclared_files, undeclared_variables};
+use super::{VariableNames, Variables, undeclared_files};
 use crate::tool::CargoTool;
 
 /// Kept units of one target of one package differ by features, profiles and what they were compiled with. Of more than this
@@ -55,11 +55,11 @@ impl Choice {
 pub(crate) fn choose(
     tool: &CargoTool,
     settings: ContentDigest,
-    variables: &BTreeSet<String>,
+    names: &VariableNames,
     offered: Vec<OfferedUnit>,
     world: &dyn World,
 ) -> Choice {
-    let mut judge = Judge::new(tool, variables, world);
+    let mut judge = Judge::new(Variables { tool, names, world });
     let mut choice = Choice::default();
     let mut fitting: Vec<(ContentDigest, UnitRecord)> = Vec::new();
     let mut variants: HashMap<(Package, String), usize> = HashMap::new();
@@ -80,13 +80,17 @@ pub(crate) fn choose(
             refused.insert(id, why);
             continue;
         }
+        origins.extend(origin.map(|origin| (id, origin)));
+        fitting.push((id, record));
+    }
+    // What was compiled with something that does not fit counts for nothing: every content that a dependency ever had
+    // leaves such units.
+    without_what_misses(&mut fitting, &mut choice.misses);
+    fitting.retain(|(_, record)| {
         let of_target = variants.entry((record.package.clone(), record.target.clone())).or_default();
         *of_target += 1;
-        if *of_target <= VARIANTS {
-            origins.extend(origin.map(|origin| (id, origin)));
-            fitting.push((id, record));
-        }
-    }
+        *of_target <= VARIANTS
+    });
     let by_id: HashMap<ContentDigest, &UnitRecord> =
         fitting.iter().map(|(id, record)| (*id, record)).collect();
     let mut picker =
@@ -112,6 +116,27 @@ pub(crate) fn choose(
     choice.origins = origins.into_iter().filter(|(id, _)| order.contains(id)).collect();
     choice.records = fitting.into_iter().filter(|(id, _)| order.contains(id)).collect();
     choice
+}
+
+/// Removes the units that need one that is not among them.
+fn without_what_misses(
+    fitting: &mut Vec<(ContentDigest, UnitRecord)>,
+    misses: &mut BTreeMap<(String, String), String>,
+) {
+    loop {
+        let ids: HashSet<ContentDigest> = fitting.iter().map(|(id, _)| *id).collect();
+        fitting.retain(|(_, record)| {
+            let is_whole = record.needs.iter().all(|need| ids.contains(need));
+            if !is_whole {
+                let target = (record.package.to_string(), record.target_name().to_owned());
+                misses.entry(target).or_insert_with(|| "a dependency changed".to_owned());
+            }
+            is_whole
+        });
+        if fitting.len() == ids.len() {
+            return;
+        }
+    }
 }
 
 /// Whether a fingerprint lies in the folder of `profile`, with or without a target triple before it.
@@ -185,19 +210,24 @@ struct Judge<'a> {
     tool: &'a CargoTool,
     world: &'a dyn World,
     fetched: HashSet<Package>,
-    variables: ContentDigest,
+    variables: Variables<'a>,
+    for_native_code: ContentDigest,
+    named: ContentDigest,
     written: BTreeMap<PathBuf, ContentDigest>,
     contents: HashMap<PathBuf, Option<ContentDigest>>,
     undeclared: HashMap<&'a Path, ContentDigest>,
 }
 
 impl<'a> Judge<'a> {
-    fn new(tool: &'a CargoTool, variables: &BTreeSet<String>, world: &'a dyn World) -> Self {
+    fn new(variables: Variables<'a>) -> Self {
+        let Variables { tool, world, .. } = variables;
         Self {
             tool,
             world,
             fetched: tool.fetched.iter().map(|package| package.identity()).collect(),
-            variables: undeclared_variables(variables.iter().cloned(), world),
+            variables,
+            for_native_code: variables.for_native_code(),
+            named: variables.named(),
             written: world.written(),
             contents: HashMap::new(),
             undeclared: HashMap::new(),
@@ -239,12 +269,15 @@ impl<'a> Judge<'a> {
             return Some("the target folder is at another place".to_owned());
         }
         for (name, digest) in &record.env {
-            if self.world.variable(name).as_deref().map(digest_of_value) != *digest {
+            if self.variables.digest(name) != *digest {
                 return Some(format!("{name} changed"));
             }
         }
-        if record.variables.is_some_and(|variables| variables != self.variables) {
+        if record.for_native_code.is_some_and(|variables| variables != self.for_native_code) {
             return Some("the variables for C compilers changed".to_owned());
+        }
+        if record.named.is_some_and(|variables| variables != self.named) {
+            return Some("build-env changed".to_owned());
         }
         for (path, content) in &record.files {
             let now = match self.contents.get(path) {

@@ -14,7 +14,7 @@ use memchr::memmem;
 use super::choose::Choice;
 use super::layout::{self, Found, Local};
 use super::record::{Package, UnitRecord};
-use super::{digest_of_value, undeclared_files, undeclared_variables};
+use super::{VariableNames, Variables, undeclared_files};
 use crate::discovered::Discovered;
 use crate::environment::{Class, classify};
 use crate::tool::{CargoTool, PathPackage};
@@ -60,7 +60,7 @@ pub(crate) struct Scope<'a> {
 pub(crate) fn harvest(
     tool: &CargoTool,
     (realm, settings): (&ContentDigest, ContentDigest),
-    variables: &BTreeSet<String>,
+    names: &VariableNames,
     scope: Scope<'_>,
     world: &dyn World,
 ) -> io::Result<Harvest> {
@@ -70,12 +70,12 @@ pub(crate) fn harvest(
     };
     let known: HashSet<(&str, &str)> =
         scope.known.values().map(|record| (record.name.as_str(), record.fingerprint.as_str())).collect();
-    let names: HashSet<&str> = known.iter().map(|(name, _)| *name).collect();
+    let known_names: HashSet<&str> = known.iter().map(|(name, _)| *name).collect();
     // Outside of an overlay, what was put there is still there. A build script that ran again over what it left before is
     // not like one that ran for the first time.
     let is_new = |unit: &&Found| {
         let is_known = known.contains(&(unit.name.as_str(), unit.fingerprint.as_str()));
-        let ran_again = unit.run.is_some() && scope.with_local && names.contains(unit.name.as_str());
+        let ran_again = unit.run.is_some() && scope.with_local && known_names.contains(unit.name.as_str());
         !is_known && !ran_again
     };
     // The run of a build script belongs to the package of its compilation.
@@ -86,7 +86,7 @@ pub(crate) fn harvest(
         realm,
         world,
         target: if scope.is_fixed { None } else { Some(scope.folder) },
-        variables: undeclared_variables(variables.iter().cloned(), world),
+        variables: Variables { tool, names, world },
         settings,
         by_fingerprint: HashMap::new(),
         local: HashMap::new(),
@@ -142,7 +142,7 @@ struct Grower<'a> {
     world: &'a dyn World,
     /// The target folder, where it may get into what is compiled.
     target: Option<&'a Path>,
-    variables: ContentDigest,
+    variables: Variables<'a>,
     settings: ContentDigest,
     by_fingerprint: HashMap<String, Vec<ContentDigest>>,
     /// Whether what a unit was compiled from can change.
@@ -206,9 +206,9 @@ impl<'a> Grower<'a> {
         let is_own = owner.folder().is_some();
         let needs: BTreeSet<ContentDigest> =
             unit.details.needs().flat_map(|need| self.by_fingerprint[&need].clone()).collect();
-        let digest = |name: &String| self.world.variable(name).as_deref().map(digest_of_value);
-        let env = declared.env.into_iter().map(|name| (name.clone(), digest(&name)));
+        let env = declared.env.into_iter().map(|name| (name.clone(), self.variables.digest(&name)));
         let is_run = unit.run.is_some();
+        let uses_named = is_own && is_run || undeclared.is_some();
         Some(UnitRecord {
             name: unit.name.clone(),
             fingerprint: unit.fingerprint.clone(),
@@ -220,7 +220,8 @@ impl<'a> Grower<'a> {
             undeclared,
             env: env.collect(),
             written: if is_run && is_own { self.world.written() } else { BTreeMap::new() },
-            variables: native.then_some(self.variables),
+            for_native_code: native.then(|| self.variables.for_native_code()),
+            named: uses_named.then(|| self.variables.named()),
             newest,
             settings: self.settings,
             workspace: is_own.then(|| self.tool.workspace.clone()),
@@ -229,7 +230,7 @@ impl<'a> Grower<'a> {
     }
 
     fn is_set_secret(&self, name: &str) -> bool {
-        classify(name) == Class::Credential && self.world.variable(name).is_some()
+        classify(name) == Class::Credential && self.variables.digest(name).is_some()
     }
 }
 
@@ -278,6 +279,11 @@ impl<'a> Reader<'a> {
                 Local::Precalculated(_) => {}
                 Local::RerunIfChanged { .. } | Local::CheckDepInfo {} => {}
             }
+        }
+        if let (Some(Owner::Local(package)), Some(_)) = (&owner, &unit.run) {
+            // It gets much of its environment from there. Cargo would let it run again over what it left, and what is there
+            // then is not what a first run leaves.
+            declared.files.insert(package.folder.join("Cargo.toml"));
         }
         if let Some(Owner::Vendored(_, folder)) = &owner {
             declared.files.insert((*folder).to_owned());

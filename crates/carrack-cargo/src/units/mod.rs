@@ -12,9 +12,11 @@
 //! | where the workspace is (gets into what is compiled from it) | the workspace's place as cargo sees it |
 //! | what a build script wrote into the sources | it has to be there, with that content |
 //! | variables of C compilers, which a build script may use and not declare | their values, for runs of build scripts that leave native code or link to some |
+//! | variables that the user names in `build-env`, which a build script or a macro may use and not declare | their values, for the same, for other scripts of the user's packages, and for their units that use such a macro |
+//! | `[env]` of cargo's configuration | as if it were the environment's |
 //! | two units of one name (two contents of one member) | only the one that fits is put back |
 //! | a unit that was compiled with others | it needs exactly these, by the digests of their files |
-//! | compiler, linker, C library, CARGO_HOME and target folder | [`realm`](carrack_graph::Tool::realm): units of another one are never offered |
+//! | compiler, linker and its name, C library, CARGO_HOME and target folder | [`realm`](carrack_graph::Tool::realm): units of another one are never offered |
 //!
 //! What is not sure to fit is not put back, and cargo compiles it. A unit that declared a variable which holds a credential
 //! is never kept: cargo writes values into its files.
@@ -32,6 +34,7 @@ pub(crate) use harvest::{Harvest, Scope, harvest};
 pub use ordinary::{FittingUnit, OrdinaryRun, units_digest};
 pub(crate) use record::Package;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use carrack_base::ContentDigest;
@@ -67,30 +70,75 @@ impl FetchedPackage {
 }
 
 /// What every unit depends on and none says itself. `target` is the target folder as cargo sees it.
-pub(crate) fn realm(
+pub(crate) fn realm<'v>(
     tool: &CargoTool,
     identity: impl Iterator<Item = (String, String)>,
+    variables: impl Iterator<Item = (&'v str, &'v str)>,
     target: &Path,
 ) -> ContentDigest {
     let mut text = format!("{}\0{}\0{}\0", record::VERSION, tool.cargo_home.display(), target.display());
     for (name, value) in identity {
         text.push_str(&format!("{name}={value}\0"));
     }
+    // Cargo takes a linker of another name for another linker, in whatever it compiles.
+    for linker in &tool.configured.linkers {
+        text.push_str(&format!("linker {linker}\0"));
+    }
+    let is_linker = |name: &str| name.starts_with("CARGO_TARGET_") && name.ends_with("_LINKER");
+    for (name, value) in variables.filter(|(name, _)| is_linker(name)) {
+        text.push_str(&format!("{name}={value}\0"));
+    }
     ContentDigest::of(text.as_bytes())
 }
 
-/// The part of the environment that a build script may use without declaring it.
-fn undeclared_variables(names: impl Iterator<Item = String>, world: &dyn World) -> ContentDigest {
-    let is_of_c = |name: &String| {
-        classify(name) == Class::Keyed && !name.starts_with("CARGO") && !name.starts_with("RUST")
-    };
-    let mut text = String::new();
-    for name in names.filter(is_of_c) {
-        if let Some(value) = world.variable(&name) {
-            text.push_str(&format!("{name}={value}\0"));
+/// The names of a build's variables.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct VariableNames {
+    /// All that cargo gets.
+    pub(crate) passed: BTreeSet<String>,
+    /// Those that the user named for this build, whoever reads them.
+    pub(crate) named: BTreeSet<String>,
+}
+
+/// What build scripts and macros find in their environment: cargo's own, and what its configuration adds.
+#[derive(Clone, Copy)]
+struct Variables<'a> {
+    tool: &'a CargoTool,
+    names: &'a VariableNames,
+    world: &'a dyn World,
+}
+
+impl Variables<'_> {
+    /// A variable's value may be a secret: only its digest is written down. `None` if it is not set.
+    fn digest(&self, name: &str) -> Option<ContentDigest> {
+        let value = self.world.variable(name);
+        match self.tool.configured.variables.get(name) {
+            None => value.map(|value| ContentDigest::of(value.as_bytes())),
+            // Which of both counts, cargo decides.
+            Some(configured) => {
+                Some(ContentDigest::of(format!("{configured}\0{}", value.unwrap_or_default()).as_bytes()))
+            }
         }
     }
-    ContentDigest::of(text.as_bytes())
+
+    /// What a build script may use for native code without declaring it.
+    fn for_native_code(&self) -> ContentDigest {
+        let is_of_c = |name: &&String| {
+            classify(name) == Class::Keyed && !name.starts_with("CARGO") && !name.starts_with("RUST")
+        };
+        let of_c = self.names.passed.iter().chain(self.tool.configured.variables.keys()).filter(is_of_c);
+        self.together(of_c.chain(&self.names.named).collect())
+    }
+
+    /// What the user named, as one expects it to be used.
+    fn named(&self) -> ContentDigest {
+        self.together(self.names.named.iter().collect())
+    }
+
+    fn together(&self, names: BTreeSet<&String>) -> ContentDigest {
+        let values = names.into_iter().filter_map(|name| Some(format!("{name}={}\0", self.digest(name)?)));
+        ContentDigest::of(values.collect::<String>().as_bytes())
+    }
 }
 
 /// What a package may read without telling: every source that is not Rust, and which modules it has.
@@ -107,9 +155,4 @@ fn undeclared_files(tool: &CargoTool, folder: &Path, world: &dyn World) -> Conte
         }
     }
     ContentDigest::of(&bytes)
-}
-
-/// A variable's value may be a secret: only its digest is written down.
-fn digest_of_value(value: &str) -> ContentDigest {
-    ContentDigest::of(value.as_bytes())
 }

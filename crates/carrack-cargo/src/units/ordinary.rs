@@ -16,7 +16,8 @@ use super::choose::choose;
 use super::harvest::{Scope, harvest};
 use super::layout;
 use super::record::UnitRecord;
-use super::{FetchedPackage, realm};
+use super::{FetchedPackage, VariableNames, realm};
+use crate::locate::Configured;
 use crate::tool::CargoTool;
 
 /// Units of packages from elsewhere are told apart by what cargo puts into their names.
@@ -35,6 +36,8 @@ pub struct OrdinaryRun {
     pub fetched: Vec<FetchedPackage>,
     /// The whole environment.
     pub variables: BTreeMap<String, String>,
+    /// What cargo's configuration adds.
+    pub configured: Configured,
     /// What compiles: facts that decide about every unit, in words for people.
     pub identity: BTreeMap<String, String>,
 }
@@ -56,13 +59,13 @@ impl OrdinaryRun {
     /// Under which name its units are kept.
     pub fn realm(&self) -> ContentDigest {
         let identity = self.identity.iter().map(|(name, value)| (name.clone(), value.clone()));
-        realm(&self.tool(), identity, Path::new(""))
+        let variables = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        realm(&self.tool(), identity, variables, Path::new(""))
     }
 
     /// The units among `offered` that fit, each after those that it needs.
     pub fn choose(&self, offered: Vec<OfferedUnit>) -> Vec<FittingUnit> {
-        let variables: BTreeSet<String> = self.variables.keys().cloned().collect();
-        let choice = choose(&self.tool(), NO_SETTINGS, &variables, offered, &Environment(&self.variables));
+        let choice = choose(&self.tool(), NO_SETTINGS, &self.names(), offered, &Environment(&self.variables));
         let fitting = choice.units.iter().map(|unit| {
             let record = &choice.records[&unit.id];
             FittingUnit {
@@ -111,7 +114,6 @@ impl OrdinaryRun {
     pub fn harvest(&self, kept: &[OfferedUnit]) -> io::Result<Vec<HarvestedUnit>> {
         let known: HashMap<ContentDigest, UnitRecord> =
             kept.iter().filter_map(|unit| Some((unit.id, UnitRecord::from_bytes(&unit.record)?))).collect();
-        let variables: BTreeSet<String> = self.variables.keys().cloned().collect();
         let scope = Scope {
             folder: &self.target,
             known: &known,
@@ -120,7 +122,7 @@ impl OrdinaryRun {
             profile: Some(&self.profile),
         };
         let world = Environment(&self.variables);
-        let harvest = harvest(&self.tool(), (&self.realm(), NO_SETTINGS), &variables, scope, &world)?;
+        let harvest = harvest(&self.tool(), (&self.realm(), NO_SETTINGS), &self.names(), scope, &world)?;
         // What depends on a folder of the user's is not ours to keep here.
         let mut local: HashSet<ContentDigest> = HashSet::new();
         let mut units = Vec::new();
@@ -134,6 +136,10 @@ impl OrdinaryRun {
         Ok(units)
     }
 
+    fn names(&self) -> VariableNames {
+        VariableNames { passed: self.variables.keys().cloned().collect(), named: BTreeSet::new() }
+    }
+
     fn tool(&self) -> CargoTool {
         CargoTool {
             workspace: PathBuf::new(),
@@ -143,6 +149,8 @@ impl OrdinaryRun {
             packages: Vec::new(),
             fetched: self.fetched.clone(),
             binaries: Vec::new(),
+            configs: Vec::new(),
+            configured: self.configured.clone(),
             wrapper: PathBuf::new(),
             uses_units: true,
         }

@@ -35,7 +35,10 @@ pub(crate) struct UnitRecord {
     pub(super) written: BTreeMap<PathBuf, ContentDigest>,
     /// For the run of a build script that has to do with native code: the variables that it may have used without
     /// declaring them.
-    pub(super) variables: Option<ContentDigest>,
+    pub(super) for_native_code: Option<ContentDigest>,
+    /// For what may read a variable without declaring it, and is compiled from a folder of the user's: the variables that
+    /// the user named.
+    pub(super) named: Option<ContentDigest>,
     /// For the run of a build script that declared no file: the newest time in its package's folder, as cargo writes it.
     pub(super) newest: Option<String>,
     /// What decides about all units of a build together: among units that fit, one with the same is the likeliest.

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use carrack_base::{ContentDigest, StepId, UnitContent};
+use carrack_cargo::locate::Configured;
 use carrack_cargo::tool::{CargoTool, PathPackage};
 use carrack_cargo::units::FetchedPackage;
 use carrack_graph::{
@@ -126,6 +127,8 @@ impl Bench {
                 .collect(),
             fetched: fetched().into_iter().collect(),
             binaries: vec!["app".to_owned()],
+            configs: Vec::new(),
+            configured: Configured::default(),
             wrapper: PathBuf::new(),
             uses_units: true,
         }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use carrack_base::{Cancel, ContentDigest, Platform};
 use carrack_cargo::init::{self, DockerFiles, Ownership};
-use carrack_cargo::locate::Location;
+use carrack_cargo::locate::{Configured, Location};
 use carrack_cargo::lower::{self, ServiceImage, Surroundings};
 use carrack_cargo::plan::{self, CargoPlan, Request, Selection, build_command};
 use carrack_cargo::tool::{CargoTool, PathPackage};
@@ -148,7 +148,7 @@ pub(crate) fn prepare(desk: &Desk<'_>, order: &Order, planned: Planned) -> Resul
     let around = surroundings(desk, order, &location, &builder, &request, &plan, lock_file, platform)?;
     let graph = lower::lower(&plan, &around)?;
     let profile = request.profile.as_ref().unwrap_or(&plan.workspace.profile);
-    let tool = tool(&plan, profile, &around.cargo_home)?;
+    let tool = tool(&plan, &location, profile, &around.cargo_home)?;
     Ok(Prepared {
         graph,
         tool,
@@ -266,7 +266,7 @@ pub(crate) fn tagged(text: &str) -> Result<String, Failure> {
 }
 
 /// Cargo, as this plan uses it. `home` is Carrack's own CARGO_HOME, in which packages were found or unpacked.
-fn tool(plan: &CargoPlan, profile: &str, home: &Path) -> Result<CargoTool, Failure> {
+fn tool(plan: &CargoPlan, location: &Location, profile: &str, home: &Path) -> Result<CargoTool, Failure> {
     let inside = |path: &Path| plan.in_sandbox(path).unwrap_or_else(|| path.to_owned());
     let packages = plan.local_packages.iter().map(|package| PathPackage {
         name: package.name.clone(),
@@ -290,6 +290,8 @@ fn tool(plan: &CargoPlan, profile: &str, home: &Path) -> Result<CargoTool, Failu
         packages: packages.collect(),
         fetched: fetched.collect(),
         binaries: plan.services.iter().map(|service| service.binary.clone()).collect(),
+        configs: location.cargo_configs.iter().filter_map(|config| plan.in_sandbox(config)).collect(),
+        configured: Configured::by(&location.cargo_configs),
         wrapper: std::env::current_exe().map_err(|error| Failure::bug(&error))?,
         uses_units: true,
     })

@@ -46,7 +46,9 @@ pub(super) fn plan(
     request: &Request,
     selection: &Selection,
 ) -> Result<Planned, Failure> {
-    let asked = format!("{}\0{request:?}\0{selection:?}", location.nearest_manifest.display());
+    // Packages lie in Carrack's CARGO_HOME for this one of the user's.
+    let places = format!("{}\0{}", location.nearest_manifest.display(), location.cargo_home.display());
+    let asked = format!("{places}\0{request:?}\0{selection:?}");
     let key = format!("plan {}", id(&asked)).into_bytes();
     let kept = desk.store.get(Bucket::Plan, &key)?;
     if let Some(kept) = kept.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok())

@@ -31,3 +31,4 @@ mod shared;
 mod site;
 mod stage;
 mod troubleshooting;
+mod units;

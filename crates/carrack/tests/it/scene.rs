@@ -49,6 +49,11 @@ impl Scene {
         self.env.retain(|(known, _)| known != name);
     }
 
+    /// The variables that were set.
+    pub(crate) fn variables(&self) -> &[(String, String)] {
+        &self.env
+    }
+
     /// The workspace's folder.
     pub(crate) fn workspace(&self) -> PathBuf {
         self.project.path().join(&self.folder)
@@ -129,6 +134,20 @@ impl Built {
     pub(crate) fn compiled(&self) -> BTreeSet<String> {
         let units = self.of("unit").filter(|unit| unit["fresh"] == false);
         units.map(|unit| unit["package"].as_str().unwrap().split(' ').next().unwrap().to_owned()).collect()
+    }
+
+    /// Package and target of what was compiled, or was found to be fresh.
+    pub(crate) fn units(&self, fresh: bool) -> impl Iterator<Item = (&str, &str)> {
+        self.of("unit").filter(move |unit| unit["fresh"] == fresh).map(|unit| {
+            let package = unit["package"].as_str().unwrap();
+            (package.split(' ').next().unwrap(), unit["target"].as_str().unwrap())
+        })
+    }
+
+    /// `package: reason` for what was compiled.
+    pub(crate) fn unit_reasons(&self) -> impl Iterator<Item = String> {
+        let reasons = self.of("unit").filter_map(|unit| Some((unit, unit["reason"].as_str()?)));
+        reasons.map(|(unit, reason)| format!("{}: {reason}", unit["package"].as_str().unwrap()))
     }
 
     /// Whether every image was there already.

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use carrack_base::{BuildEvent, ContentDigest};
 use carrack_cargo::config::Configuration;
 use carrack_cargo::environment::{Class, classify};
-use carrack_cargo::locate::cargo_configs;
+use carrack_cargo::locate::{Configured, cargo_configs};
 use carrack_cargo::plan::{self, Surroundings};
 use carrack_cargo::units::{OrdinaryRun, units_digest};
 use carrack_engine::{Inputs, Offers, SharedCaches};
@@ -63,6 +63,7 @@ pub(super) struct Around<'a> {
     /// Where cargo works.
     folder: PathBuf,
     cargo_home: PathBuf,
+    configured: Configured,
     realm: ContentDigest,
     question: Question,
     /// Cargo's whole answer, if it was asked.
@@ -130,6 +131,7 @@ impl<'a> Around<'a> {
         }
         let folder = line.folder.as_ref().map_or_else(|| here.clone(), |folder| here.join(folder));
         let cargo_home = folder.join(caller.cargo_home());
+        let configured = Configured::by(&cargo_configs(&folder, &cargo_home)?);
         let mut around = Self {
             line,
             caller,
@@ -139,6 +141,7 @@ impl<'a> Around<'a> {
             builder,
             folder,
             cargo_home,
+            configured,
             realm: ContentDigest::of(b""),
             question: Question::default(),
             answer: None,
@@ -393,6 +396,7 @@ impl<'a> Around<'a> {
             profile: self.line.profile.clone(),
             fetched: self.answer.as_ref().map(|answer| answer.fetched.clone()).unwrap_or_default(),
             variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            configured: self.configured.clone(),
             identity: self.builder.identity.clone(),
         }
     }
