@@ -3,8 +3,9 @@
 //! A type enters this crate only when three others need it: digests ([`Digest`], [`ContentDigest`]), the
 //! [`Platform`], paths inside images ([`ImagePath`]), places in source text ([`Span`]), what a build says while it
 //! runs ([`BuildEvent`]), how it is stopped ([`Cancel`]) and the files of a compiled unit ([`UnitFile`]). So do the
-//! two rules [`nearest`] and [`normalised`].
+//! rules [`nearest`], [`normalised`], [`parse_size`] and [`parse_age`].
 
+mod amount;
 mod cancel;
 mod digest;
 mod event;
@@ -15,6 +16,7 @@ mod span;
 mod spelling;
 mod unit;
 
+pub use amount::{parse_age, parse_size};
 pub use cancel::Cancel;
 pub use digest::{ContentDigest, Digest, DigestParseError, Sha256Writer};
 pub use event::{BuildEvent, EventSink, OutputStream, StepId, StepOutcome};

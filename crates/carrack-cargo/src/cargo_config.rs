@@ -48,6 +48,17 @@ pub(crate) fn concerns_compiling(path: &Path) -> bool {
     read_toml(path).map_or(true, |document| document.iter().any(|(table, _)| !OF_COMMANDS.contains(&table)))
 }
 
+/// What the configuration file `path` says that the alias `name` stands for.
+pub(crate) fn alias(name: &str, path: &Path) -> Option<Vec<String>> {
+    let document = read_toml(path).ok()?;
+    let value = document.get("alias")?.as_table_like()?.get(name)?;
+    if let Some(text) = value.as_str() {
+        return Some(text.split_whitespace().map(str::to_owned).collect());
+    }
+    let words = value.as_array()?.iter();
+    Some(words.filter_map(|word| Some(word.as_str()?.to_owned())).collect())
+}
+
 /// Reads the paths that the configuration file `path` names.
 pub(crate) fn named_paths(path: &Path) -> Result<NamedPaths, TomlFileError> {
     let document = read_toml(path)?;

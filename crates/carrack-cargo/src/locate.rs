@@ -83,15 +83,7 @@ pub fn locate(start: &Path, cargo_home: &Path) -> Result<Location, LocateError> 
     let root = folder_of(&root_manifest).to_owned();
 
     let lock_file = Some(root.join("Cargo.lock")).filter(|path| is_there(path, &mut absent));
-    let mut cargo_configs = Vec::new();
-    let homes = root.ancestors().map(|folder| folder.join(".cargo")).chain([cargo_home.clone()]);
-    for folder in homes {
-        // Cargo reads the name without an extension first and then ignores the other.
-        let names = [folder.join("config"), folder.join("config.toml")];
-        if let Some(config) = names.into_iter().find(|path| is_there(path, &mut absent)) {
-            add_config(config, &mut cargo_configs)?;
-        }
-    }
+    let cargo_configs = configs(&root, &cargo_home, &mut absent)?;
     let toolchain_file = root
         .ancestors()
         .flat_map(|folder| [folder.join("rust-toolchain"), folder.join("rust-toolchain.toml")])
@@ -99,6 +91,31 @@ pub fn locate(start: &Path, cargo_home: &Path) -> Result<Location, LocateError> 
     absent.sort();
     absent.dedup();
     Ok(Location { root, nearest_manifest, lock_file, cargo_home, cargo_configs, toolchain_file, absent })
+}
+
+/// Cargo's configuration files for a run in `folder`, the most specific first, each followed by what it includes.
+///
+/// Errors: one of them can't be read, or is not TOML.
+pub fn cargo_configs(folder: &Path, cargo_home: &Path) -> Result<Vec<PathBuf>, LocateError> {
+    configs(folder, cargo_home, &mut Vec::new())
+}
+
+fn configs(folder: &Path, cargo_home: &Path, absent: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>, LocateError> {
+    let mut found = Vec::new();
+    let homes = folder.ancestors().map(|folder| folder.join(".cargo")).chain([cargo_home.to_owned()]);
+    for folder in homes {
+        // Cargo reads the name without an extension first and then ignores the other.
+        let names = [folder.join("config"), folder.join("config.toml")];
+        if let Some(config) = names.into_iter().find(|path| is_there(path, absent)) {
+            add_config(config, &mut found)?;
+        }
+    }
+    Ok(found)
+}
+
+/// What the alias `name` of cargo's stands for, as the first of these configuration files that has it says.
+pub fn cargo_alias(name: &str, configs: &[PathBuf]) -> Option<Vec<String>> {
+    configs.iter().find_map(|config| cargo_config::alias(name, config))
 }
 
 /// What a manifest says about its workspace.

@@ -39,6 +39,8 @@ pub struct CargoTool {
     pub binaries: Vec<String>,
     /// The program that stands in for rustc outside of a sandbox.
     pub wrapper: PathBuf,
+    /// Whether compiled units are put back and kept; not for a cargo that does not take them as it should.
+    pub uses_units: bool,
 }
 
 /// A package that is compiled from a folder of the user's.
@@ -95,6 +97,9 @@ impl PathPackage {
 
 impl Tool for CargoTool {
     fn realm(&self, op: &ExecOp, target: &Path) -> Option<ContentDigest> {
+        if !self.uses_units {
+            return None;
+        }
         let identity = op.identity.iter().filter(|(name, _)| IN_REALM.contains(&name.as_str()));
         let identity = identity.map(|(name, value)| (name.clone(), value.clone()));
         Some(units::realm(self, identity, target))
@@ -257,8 +262,13 @@ impl Run for CargoRun {
     }
 
     fn harvest(&mut self, target: &Path, world: &dyn World) -> io::Result<Vec<HarvestedUnit>> {
-        let scope =
-            units::Scope { folder: target, known: &self.choice.records, with_local: true, is_fixed: true };
+        let scope = units::Scope {
+            folder: target,
+            known: &self.choice.records,
+            with_local: true,
+            is_fixed: true,
+            profile: None,
+        };
         let names = (&self.realm, self.settings);
         self.harvest = units::harvest(&self.tool, names, &self.variables, scope, world)?;
         Ok(std::mem::take(&mut self.harvest.units))

@@ -8,6 +8,7 @@
 //! <build folder>/work       overlayfs' own, as is `work-target`
 //! <build folder>/text       files that the graph gave as text
 //! <build folder>/home       HOME of a command that runs outside of a sandbox
+//! <build folder>/owner      whose it is: the folder of the workspace, for people
 //! <build folder>/running    there while a run is under way, or was killed
 //! <build folder>/written    what lay under each file of `upper` when it was written (module `written`)
 //! ```
@@ -113,6 +114,10 @@ impl Runner<'_> {
             });
         };
         let folder = self.store.target(&id, self.cancel, waiting)?;
+        let owner = folder.path().join("owner");
+        if !owner.exists() {
+            fs::write(&owner, &op.build_folder.owner).at("write", &owner)?;
+        }
         let mut places = mounted(op);
         places.pairs.insert(0, (op.build_folder.target.clone(), folder.path().join("target")));
         let sources = op.mounts.iter().find_map(|mount| match mount {

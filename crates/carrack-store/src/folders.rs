@@ -33,15 +33,8 @@ impl Store {
         cancel: &Cancel,
         on_wait: impl FnOnce(Option<u32>),
     ) -> Result<TargetFolder, StoreError> {
-        let path = self.folder("targets", id)?;
+        let (path, mut lock) = self.open_target(id)?;
         let lock_path = path.join("lock");
-        let mut lock = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&lock_path)
-            .map_err(StoreError::io("open", &lock_path))?;
         if !try_lock(&lock, &lock_path)? {
             let mut holder = String::new();
             // Not knowing who it is does not keep us from waiting.
@@ -56,6 +49,25 @@ impl Store {
         };
         note(&lock).map_err(StoreError::io("write", &lock_path))?;
         Ok(TargetFolder { path, _lock: lock })
+    }
+
+    /// Takes the build folder `id` if no build holds it, without a note that it was used.
+    pub(crate) fn try_target(&self, id: &str) -> Result<Option<TargetFolder>, StoreError> {
+        let (path, lock) = self.open_target(id)?;
+        Ok(try_lock(&lock, &path.join("lock"))?.then_some(TargetFolder { path, _lock: lock }))
+    }
+
+    fn open_target(&self, id: &str) -> Result<(PathBuf, File), StoreError> {
+        let path = self.folder("targets", id)?;
+        let lock_path = path.join("lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&lock_path)
+            .map_err(StoreError::io("open", &lock_path))?;
+        Ok((path, lock))
     }
 
     /// The CARGO_HOME `id`, made if there is none. Cargo does its own locking in it.

@@ -49,6 +49,8 @@ pub enum Bucket {
     Record = 4,
     /// The key that a step had the last time, by the step's name in its workspace; what a rebuild is explained with.
     Latest = 5,
+    /// When the store was looked after last, by what was done.
+    Upkeep = 6,
 }
 
 /// An image that has a name.

@@ -44,6 +44,7 @@ mod removal;
 mod root;
 mod scratch;
 mod units;
+mod usage;
 
 pub use blobs::BlobWriter;
 pub use collect::{Collected, Lease};
@@ -52,6 +53,7 @@ pub use folders::TargetFolder;
 pub use index::{Batch, Bucket, ImageRow};
 pub use scratch::Scratch;
 pub use units::{NewUnit, Planted, PruneRule, Pruned, Seed, Taking, UnitAge, UnitRow, UnitUsage};
+pub use usage::FolderUsage;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

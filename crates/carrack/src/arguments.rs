@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Images(Images),
     /// Remove images from Carrack's own store.
     Rm(Rm),
+    /// Run cargo, with packages that were compiled before put back, and new ones kept.
+    Cargo(Cargo),
     /// Look after what builds leave.
     #[command(subcommand)]
     Cache(Cache),
@@ -80,7 +82,8 @@ impl Command {
     after_help = "Examples:\n  carrack build\n  carrack build -p rustcare-server -t clinic/server:1.4\n  \
     carrack build -o type=docker,dest=images.tar\n  carrack build --profile dev --features metrics\n  \
     carrack build -f Dockerfile --target server -t clinic/server\n  \
-    carrack build --engine buildkit --builder kube --push\n\n\
+    carrack build --engine buildkit --builder kube --push\n  \
+    carrack build --cache-from type=registry,ref=ghcr.io/acme/cache --cache-to type=registry,ref=ghcr.io/acme/cache\n\n\
     Builds what -f names; else the Cargo workspace of PATH; else the Dockerfile in PATH."
 )]
 pub(crate) struct Build {
@@ -142,6 +145,14 @@ pub(crate) struct Build {
     #[arg(long)]
     pub(crate) offline: bool,
 
+    /// Look for finished steps and compiled crates here: type=registry,ref=REF, type=s3,bucket=B or type=local,src=FOLDER
+    /// (repeatable).
+    #[arg(long, value_name = "CACHE")]
+    pub(crate) cache_from: Vec<String>,
+    /// Put them there: type=registry,ref=REF, type=s3,bucket=B or type=local,dest=FOLDER (repeatable).
+    #[arg(long, value_name = "CACHE")]
+    pub(crate) cache_to: Vec<String>,
+
     /// What builds: embedded, docker, buildkit or buildkit=ADDRESS [default: embedded; docker for a Dockerfile].
     #[arg(long, value_name = "ENGINE")]
     pub(crate) engine: Option<EngineName>,
@@ -168,12 +179,6 @@ pub(crate) struct Docker {
     /// Lend an SSH agent or keys to RUN --mount=type=ssh (repeatable).
     #[arg(long, value_name = "ID[=SOCKET]")]
     pub(crate) ssh: Vec<String>,
-    /// Look for finished steps here: an image, or type=registry,ref=REF (repeatable).
-    #[arg(long, value_name = "CACHE")]
-    pub(crate) cache_from: Vec<String>,
-    /// Put finished steps there: type=registry,ref=REF,mode=max (repeatable).
-    #[arg(long, value_name = "CACHE")]
-    pub(crate) cache_to: Vec<String>,
     /// Ask the registry for base images again.
     #[arg(long)]
     pub(crate) pull: bool,
@@ -202,8 +207,6 @@ impl Docker {
             ("--build-arg", !self.build_arguments.is_empty()),
             ("--secret", !self.secrets.is_empty()),
             ("--ssh", !self.ssh.is_empty()),
-            ("--cache-from", !self.cache_from.is_empty()),
-            ("--cache-to", !self.cache_to.is_empty()),
             ("--pull", self.pull),
             ("--push", self.push),
             ("--network", self.network.is_some()),
@@ -215,26 +218,73 @@ impl Docker {
     }
 }
 
+#[derive(Debug, Args)]
+#[command(
+    disable_version_flag = true,
+    override_usage = "carrack cargo [+TOOLCHAIN] <CARGO ARGUMENTS>...",
+    after_help = "Examples:\n  carrack cargo build --release\n  carrack cargo test --workspace\n  \
+    carrack cargo +nightly clippy --all-targets\n  cargo carrack cargo build     the same program\n\n\
+    Everything after `cargo` is cargo's own: it runs in this folder, with this environment, this target folder and this\n\
+    CARGO_HOME, and its exit code is this command's. Before, packages from registries and git that were compiled before,\n\
+    in whatever checkout, are put into the target folder where they are missing; afterwards, new ones are kept.\n\
+    For cargo's own help: carrack cargo help"
+)]
+pub(crate) struct Cargo {
+    /// What cargo gets.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CARGO ARGUMENTS")]
+    pub(crate) arguments: Vec<std::ffi::OsString>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cache {
+    /// Say what is kept, and how much room it takes.
+    Du(Du),
     /// Remove what no build needs.
     Prune(Prune),
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  carrack cache prune --engine docker\n  \
-    carrack cache prune --engine docker --all --filter until=72h")]
+#[command(after_help = "Examples:\n  carrack cache du\n  carrack cache du --by crate | head\n  \
+    carrack cache du --format json | jq -r 'select(.name == \"total\").size'")]
+pub(crate) struct Du {
+    /// What compiled units are added up by.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) by: UnitsBy,
+    /// Print as a table or as JSON, one object a line.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// What compiled units are added up by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum UnitsBy {
+    /// The workspace that compiled them first.
+    #[default]
+    Workspace,
+    /// Their package.
+    Crate,
+    /// How long ago they were used.
+    Age,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  carrack cache prune                              what was not used for 30 days\n  \
+    carrack cache prune --keep-storage 10GB          the least recently used until 10 GB are left\n  \
+    carrack cache prune --filter package=openssl-sys\n  \
+    carrack cache prune --engine docker --all --filter until=72h"
+)]
 pub(crate) struct Prune {
-    /// Whose cache: docker, buildkit or buildkit=ADDRESS.
+    /// Whose cache: embedded, docker, buildkit or buildkit=ADDRESS [default: embedded].
     #[arg(long, value_name = "ENGINE")]
     pub(crate) engine: Option<EngineName>,
     /// Use this builder of docker buildx.
     #[arg(long, value_name = "NAME")]
     pub(crate) builder: Option<String>,
-    /// Also remove what images still use.
+    /// Also remove what the next build would use.
     #[arg(short, long)]
     pub(crate) all: bool,
-    /// Remove only what fits, as in until=24h (repeatable).
+    /// Remove only what fits: until=72h; workspace=TEXT or package=NAME of the embedded engine (repeatable).
     #[arg(long = "filter", value_name = "FILTER")]
     pub(crate) filters: Vec<String>,
     /// How much may stay, as in 10GB.

@@ -1,11 +1,12 @@
 //! The store's blobs, as the carriers want them.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use carrack_base::Digest;
 use carrack_oci::wire::{Descriptor, media_type};
 use carrack_oci::{BlobSource, Image};
-use carrack_store::{ImageRow, Store};
+use carrack_store::{Collected, ImageRow, Store, StoreError};
 
 use crate::failure::Failure;
 
@@ -25,6 +26,15 @@ pub(crate) fn image(store: &Store, manifest: &Digest) -> Result<Image, Failure> 
     let bytes = store.read_blob_verified(manifest)?;
     let descriptor = Descriptor::new(media_type::MANIFEST, *manifest, bytes.len() as u64);
     Ok(Image::read(&Blobs(store), &descriptor)?)
+}
+
+/// Removes the blobs that no image refers to.
+pub(crate) fn collect(store: &Store, patience: Duration) -> Result<Collected, StoreError> {
+    store.collect(patience, |manifest| {
+        let Ok(image) = image(store, manifest) else { return Ok(Vec::new()) };
+        let layers = image.manifest().layers.iter().map(|layer| layer.digest);
+        Ok(layers.chain([image.manifest().config.digest]).collect())
+    })
 }
 
 /// The image that a person means by `name`: a name with or without a tag, or the beginning of an id.

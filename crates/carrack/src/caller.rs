@@ -21,6 +21,13 @@ impl Caller {
         self.variables.get(&OsString::from(name)).filter(|value| !value.is_empty()).cloned()
     }
 
+    /// The same caller, with a variable set.
+    pub(crate) fn with(&self, name: &str, value: &str) -> Self {
+        let mut caller = self.clone();
+        caller.variables.insert(name.into(), value.into());
+        caller
+    }
+
     /// The same as text; one that is not UTF-8 counts as not set, because no key could hold it.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.variable(name)?.into_string().ok()

@@ -22,6 +22,8 @@ use carrack_docker::dockerfile::DockerfileError;
 use carrack_docker::dockerignore::DockerignoreError;
 use carrack_engine::EngineError;
 use carrack_oci::{CarrierError, EngineError as LoadError, ImageError, ReferenceError, RootfsError};
+use carrack_remote::signature::KeyError;
+use carrack_remote::{LocationError, RemoteError};
 use carrack_sandbox::{Exit, SandboxError};
 use carrack_store::StoreError;
 use serde_json::json;
@@ -58,6 +60,24 @@ pub(crate) enum Failure {
     },
     Plan(PlanError),
     Lower(LowerError),
+    /// `--cache-from`, `--cache-to` or the configuration name a shared cache that there can't be.
+    CacheLocation {
+        text: String,
+        source: LocationError,
+    },
+    /// A shared cache can't be used, whoever answers.
+    CacheUnusable {
+        text: String,
+        source: RemoteError,
+    },
+    CacheKey {
+        place: String,
+        source: KeyError,
+    },
+    CacheMode {
+        mode: String,
+        nearest: Option<&'static str>,
+    },
     Init(InitError),
     /// `carrack init` would overwrite what a person wrote.
     NotOurs {
@@ -110,7 +130,22 @@ pub(crate) enum Failure {
         here: &'static str,
         hint: &'static str,
     },
-    NoPrune,
+    /// A cargo that does not take compiled units as it should.
+    Unproven {
+        what: String,
+        /// Whether that was just found out.
+        is_new: bool,
+    },
+    /// A filter of `carrack cache prune` that there is not.
+    Filter {
+        filter: String,
+    },
+    /// A size or a time of an option.
+    Amount {
+        option: &'static str,
+        text: String,
+        example: &'static str,
+    },
     Store(StoreError),
     Context(ContextError),
     Sandbox(SandboxError),
@@ -278,7 +313,12 @@ impl Failure {
             | Self::NothingButCompose { .. }
             | Self::NeedsDocker { .. }
             | Self::NoMeaning { .. }
-            | Self::NoPrune
+            | Self::CacheLocation { .. }
+            | Self::CacheUnusable { .. }
+            | Self::CacheKey { .. }
+            | Self::CacheMode { .. }
+            | Self::Filter { .. }
+            | Self::Amount { .. }
             | Self::BuildVariable { .. }
             | Self::Platform { .. }
             | Self::OneNameForMany { .. }
@@ -304,6 +344,7 @@ impl Failure {
             | Self::Carrier { .. }
             | Self::Rootfs { .. }
             | Self::Image(_)
+            | Self::Unproven { .. }
             | Self::ServicesNeedDocker { .. }
             | Self::Io { .. } => code::MACHINE,
             Self::Load(_) | Self::NoEngine { .. } => code::ENGINE,
@@ -313,6 +354,15 @@ impl Failure {
     /// The error as it is printed, with its line ends.
     pub(crate) fn report(&self, terminal: &Terminal) -> String {
         self.all_words().iter().map(|words| render(words, terminal)).collect()
+    }
+
+    /// The same in one line without a hint, for what does not end the command.
+    pub(crate) fn one_line(&self) -> String {
+        let words =
+            self.all_words().into_iter().flat_map(|words| std::iter::once(words.message).chain(words.notes));
+        let lines: Vec<String> =
+            words.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        lines.join(": ")
     }
 
     /// The same as events for a program, one JSON object a line.
@@ -395,11 +445,42 @@ impl Failure {
                 Words::new(format!("the embedded engine cannot build {} yet", file.display()))
                     .hint("leave `--engine embedded` out: a Dockerfile is built by Docker")
             }
+            Self::CacheLocation { text, source } => {
+                let words = Words::new(format!("`{text}` names no shared cache: {source}"));
+                match source {
+                    LocationError::Type { nearest: Some(nearest), .. }
+                    | LocationError::Attribute { nearest: Some(nearest), .. } => {
+                        words.hint(format!("did you mean `{nearest}`?"))
+                    }
+                    LocationError::Secret { .. } => {
+                        words.hint("put it into the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY")
+                    }
+                    _ => words.hint("write it as in `type=registry,ref=ghcr.io/acme/cache`"),
+                }
+            }
+            Self::CacheUnusable { text, source } => {
+                Words::new(format!("cannot use the shared cache {text}"))
+                    .note(Words::chain(source).message)
+                    .hint("check its address, and the certificates and the proxy in the environment")
+            }
+            Self::CacheKey { place, source } => Words::new(format!("{place} is no key: {source}"))
+                .hint("make a pair of keys with `carrack cache key`"),
+            Self::CacheMode { mode, nearest } => {
+                let words = Words::new(format!("CARRACK_CACHE cannot be `{mode}`"));
+                match nearest {
+                    Some(nearest) => words.hint(format!("did you mean `{nearest}`?")),
+                    None => words.hint("set it to `read-write`, `read-only` or `off`"),
+                }
+            }
             Self::NoMeaning { option, here, hint } => {
                 Words::new(format!("{option} has no meaning {here}")).hint(*hint)
             }
-            Self::NoPrune => Words::new("cannot prune the embedded engine's cache yet")
-                .hint("remove images with `carrack rm`, or prune Docker's build cache with --engine docker"),
+            Self::Unproven { what, .. } => Words::new(what).hint("use a released toolchain"),
+            Self::Filter { filter } => Words::new(format!("cannot filter by `{filter}`"))
+                .hint("filters are until=72h, workspace=TEXT and package=NAME"),
+            Self::Amount { option, text, example } => {
+                Words::new(format!("cannot understand `{text}` for {option}")).hint(format!("write {example}"))
+            }
             Self::Store(error) => store(error),
             Self::Context(error) => Words::chain(error).hint("make it readable for this user"),
             Self::Sandbox(error) => sandbox(error),

@@ -14,6 +14,7 @@ mod failure;
 mod output;
 mod progress;
 mod remap;
+mod shared;
 mod signals;
 mod snippet;
 mod terminal;
@@ -52,6 +53,12 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { code::USAGE } else { 0 });
         }
     };
+    if let Command::Cargo(cargo) = &arguments.command {
+        let caller = Caller::of_this_process();
+        let state = caller.state(arguments.home);
+        return commands::cargo::run(cargo, &caller, &state)
+            .unwrap_or_else(|failure| fail(&failure, &terminal, false));
+    }
     let for_programs = arguments.command.speaks_json();
     let cancel = Cancel::default();
     let result = signals::watch(&cancel)
@@ -90,7 +97,8 @@ fn run(
         Command::Run(run) => commands::run::run(&run, &caller, &state, cancel),
         Command::Images(images) => commands::images::run(&images, &state),
         Command::Rm(rm) => commands::rm::run(&rm, &state),
-        Command::Cache(cache) => commands::cache::run(&cache, &caller),
+        Command::Cache(cache) => commands::cache::run(&cache, &caller, &state),
+        Command::Cargo(_) => unreachable!("it was run before anyone listened to signals"),
         Command::Doctor(doctor) => commands::doctor::run(&doctor, &caller, &state, cancel),
         Command::Completions { shell } => commands::completions::run(shell),
     }

@@ -72,6 +72,12 @@ pub enum Shape {
     Signal,
     /// `embedded`, `docker`, `buildkit` or `buildkit=ADDRESS`.
     Engine,
+    /// A table with [`CACHE_KEYS`].
+    Cache,
+    /// `"20GB"`, `"512MiB"`.
+    Size,
+    /// `"30d"`, `"72h"`.
+    Age,
 }
 
 const fn key(name: &'static str, shape: Shape, level: Level, doc: &'static str) -> Key {
@@ -116,6 +122,7 @@ pub const KEYS: &[Key] = &[
         Level::Both,
         "What the image starts from: `closure`, or an image such as `debian:bookworm-slim`.",
     ),
+    key("cache", Shape::Cache, Level::Workspace, "What may stay in Carrack's cache of compiled units."),
     key("profile", Shape::Text, Level::Workspace, "Cargo profile. Default: `release`."),
     key(
         "features",
@@ -134,6 +141,24 @@ pub const KEYS: &[Key] = &[
         Shape::Text,
         Level::Workspace,
         "Target triple, as in `x86_64-unknown-linux-musl`. Default: the host's.",
+    ),
+    key(
+        "cache-from",
+        Shape::TextList,
+        Level::Workspace,
+        "Shared caches to read, as `--cache-from` takes them (`type=registry,ref=…`, `type=s3,…`, `type=local,src=…`).",
+    ),
+    key(
+        "cache-to",
+        Shape::TextList,
+        Level::Workspace,
+        "Shared caches to write to, as `--cache-to` takes them. A job with `CARRACK_CACHE=read-only` writes to none.",
+    ),
+    key(
+        "cache-trust",
+        Shape::TextList,
+        Level::Workspace,
+        "Public keys (`ed25519:…`). With any, only what one of them signed is taken from a shared cache.",
     ),
     key("cargo-args", Shape::TextList, Level::Workspace, "Further arguments of `cargo build`."),
     key(
@@ -201,6 +226,17 @@ pub const PACKAGES_KEYS: &[Key] = &[
     ),
 ];
 
+/// Every key of a `cache` table.
+pub const CACHE_KEYS: &[Key] = &[
+    key(
+        "keep",
+        Shape::Size,
+        Level::Both,
+        "How much; what was not used for longest goes first. Default: 20GB.",
+    ),
+    key("unused", Shape::Age, Level::Both, "How long something may lie unused. Default: 30d."),
+];
+
 /// Every key of a `healthcheck` table.
 pub const HEALTHCHECK_KEYS: &[Key] = &[
     key("cmd", Shape::Command, Level::Both, "The command; no shell runs it."),
@@ -236,6 +272,9 @@ impl Shape {
             Self::Duration => "a duration, as in \"30s\" or \"1m30s\"",
             Self::Count => "a number from 1 up",
             Self::Signal => "a signal, as in \"SIGINT\"",
+            Self::Cache => "a table, as in { keep = \"20GB\", unused = \"30d\" }",
+            Self::Size => "a size, as in \"20GB\" or \"512MiB\"",
+            Self::Age => "a time, as in \"30d\" or \"72h\"",
             Self::Engine => "an engine, as in \"docker\" or \"buildkit=tcp://builder:1234\"",
         }
     }

@@ -31,11 +31,12 @@ use std::sync::Arc;
 use carrack_base::{SourceText, Span};
 use toml_edit::{Document, TableLike};
 
-pub use keys::{FILE_KEYS, HEALTHCHECK_KEYS, KEYS, Key, Level, PACKAGES_KEYS, Shape};
+pub use keys::{CACHE_KEYS, FILE_KEYS, HEALTHCHECK_KEYS, KEYS, Key, Level, PACKAGES_KEYS, Shape};
 pub use reference::reference;
 pub use schema::json_schema;
 pub use wire::{
-    AddedFile, BuildVariable, DebianPackages, Healthcheck, Port, Protocol, ServiceConfig, WorkspaceConfig,
+    AddedFile, BuildVariable, CacheLimits, DebianPackages, Healthcheck, Port, Protocol, ServiceConfig,
+    WorkspaceConfig,
 };
 
 pub(crate) use value::is_image_name;
@@ -325,10 +326,17 @@ fn workspace_config(mut values: Values) -> WorkspaceConfig {
         features: texts(&mut values, "features").unwrap_or_default(),
         default_features: flag(&mut values, "default-features").unwrap_or(true),
         target: value::text(&mut values, "target"),
+        cache_from: texts(&mut values, "cache-from").unwrap_or_default(),
+        cache_to: texts(&mut values, "cache-to").unwrap_or_default(),
+        cache_trust: texts(&mut values, "cache-trust").unwrap_or_default(),
         cargo_args: texts(&mut values, "cargo-args").unwrap_or_default(),
         build_env: match values.remove("build-env") {
             Some(Value::Variables(variables)) => variables,
             _ => BTreeMap::new(),
+        },
+        cache: match values.remove("cache") {
+            Some(Value::Cache(limits)) => limits,
+            _ => CacheLimits::default(),
         },
     }
 }

@@ -1,6 +1,6 @@
 //! The reference page of the configuration, made from the table of keys.
 
-use super::keys::{FILE_KEYS, HEALTHCHECK_KEYS, KEYS, Key, Level, PACKAGES_KEYS};
+use super::keys::{CACHE_KEYS, FILE_KEYS, HEALTHCHECK_KEYS, KEYS, Key, Level, PACKAGES_KEYS};
 
 const HEAD: &str = "\
 # Configuration
@@ -25,6 +25,7 @@ pub fn reference() -> String {
         ("An entry of `files`", FILE_KEYS, false),
         ("The table `healthcheck`", HEALTHCHECK_KEYS, false),
         ("The table `packages`", PACKAGES_KEYS, false),
+        ("The table `cache`", CACHE_KEYS, false),
     ];
     for (title, keys, levels) in sections {
         page.push_str(&format!("\n## {title}\n\n"));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{FILE_KEYS, HEALTHCHECK_KEYS, KEYS, Key, PACKAGES_KEYS, Shape};
+use super::keys::{CACHE_KEYS, FILE_KEYS, HEALTHCHECK_KEYS, KEYS, Key, PACKAGES_KEYS, Shape};
 use super::value;
 
 /// The schema of `carrack.toml` and of the `carrack` tables in `Cargo.toml`: JSON Schema draft 2020-12, indented, with a final newline.
@@ -73,6 +73,9 @@ fn shape(shape: Shape) -> Value {
         Shape::Duration => json!({ "type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$" }),
         Shape::Count => json!({ "type": "integer", "minimum": 1 }),
         Shape::Signal => json!({ "type": ["string", "integer"] }),
+        Shape::Cache => table(CACHE_KEYS, &[]),
+        Shape::Size => json!({ "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)? ?([KMGTkmgt]i?)?[Bb]?$" }),
+        Shape::Age => json!({ "type": "string", "pattern": "^([0-9]+[smhdw])+$" }),
         Shape::Engine => json!({ "type": "string", "pattern": "^(embedded|docker|buildkit(=.+)?)$" }),
     }
 }

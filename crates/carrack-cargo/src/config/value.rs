@@ -9,8 +9,8 @@ use std::time::Duration;
 use carrack_base::{ImagePath, SourceText, Span, normalised};
 use toml_edit::{Item, TableLike};
 
-use super::keys::{self, FILE_KEYS, HEALTHCHECK_KEYS, Key, PACKAGES_KEYS, Shape};
-use super::wire::{AddedFile, BuildVariable, DebianPackages, Healthcheck, Port, Protocol};
+use super::keys::{self, CACHE_KEYS, FILE_KEYS, HEALTHCHECK_KEYS, Key, PACKAGES_KEYS, Shape};
+use super::wire::{AddedFile, BuildVariable, CacheLimits, DebianPackages, Healthcheck, Port, Protocol};
 use super::{ConfigError, Context};
 
 /// What a repository's name may be: OCI distribution-spec "name", without a registry.
@@ -34,6 +34,8 @@ pub(super) enum Value {
     Packages(DebianPackages),
     Duration(Duration),
     Number(u32),
+    Size(u64),
+    Cache(CacheLimits),
 }
 
 /// Reads the values of one file.
@@ -140,6 +142,26 @@ impl Reader<'_> {
                     };
                 let files = tables.into_iter().map(|(table, place)| self.added_file(key, table, place));
                 Ok(Value::Files(files.collect::<Result<_, _>>()?))
+            }
+            Shape::Size => {
+                let size = carrack_base::parse_size(text()?);
+                size.map(Value::Size).ok_or_else(|| bad("it is not a size, as in \"20GB\"".to_owned()))
+            }
+            Shape::Age => {
+                let age = carrack_base::parse_age(text()?);
+                age.map(Value::Duration).ok_or_else(|| bad("it is not a time, as in \"30d\"".to_owned()))
+            }
+            Shape::Cache => {
+                let table = item.as_table_like().ok_or_else(|| wrong(item, place.clone()))?;
+                let mut values = self.inner_table(CACHE_KEYS, table, place)?;
+                let mut limits = CacheLimits::default();
+                if let Some(Value::Size(keep)) = values.remove("keep") {
+                    limits.keep = keep;
+                }
+                if let Some(Value::Duration(unused)) = values.remove("unused") {
+                    limits.unused = unused.as_secs();
+                }
+                Ok(Value::Cache(limits))
             }
             Shape::Packages => {
                 let table = item.as_table_like().ok_or_else(|| wrong(item, place.clone()))?;

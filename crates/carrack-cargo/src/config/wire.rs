@@ -24,10 +24,33 @@ pub struct WorkspaceConfig {
     pub default_features: bool,
     /// Target triple; the host's if none is named.
     pub target: Option<String>,
+    /// Shared caches to read.
+    pub cache_from: Vec<String>,
+    /// Shared caches to write to.
+    pub cache_to: Vec<String>,
+    /// Public keys of which one has to have signed what is taken from a shared cache.
+    pub cache_trust: Vec<String>,
     /// Arguments that are handed to `cargo build` as they are.
     pub cargo_args: Vec<String>,
     /// Variables of the build, besides those that pass anyway.
     pub build_env: BTreeMap<String, BuildVariable>,
+    /// What may stay in the cache of compiled units.
+    pub cache: CacheLimits,
+}
+
+/// How much may stay in the cache of compiled units, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheLimits {
+    /// In bytes.
+    pub keep: u64,
+    /// Seconds that something may be unused.
+    pub unused: u64,
+}
+
+impl Default for CacheLimits {
+    fn default() -> Self {
+        Self { keep: 20_000_000_000, unused: 30 * 24 * 60 * 60 }
+    }
 }
 
 /// Where the value of a build variable comes from.

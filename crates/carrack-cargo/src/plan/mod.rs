@@ -169,8 +169,12 @@ pub struct Surroundings {
     pub root: PathBuf,
     /// Where cargo puts intermediate results.
     pub build_folder: PathBuf,
-    /// Every package that comes from elsewhere, for whatever platform.
+    /// Every package that comes from elsewhere.
     pub fetched: Vec<FetchedPackage>,
+    /// Names of the packages that are compiled from folders of the user's.
+    pub own: BTreeSet<String>,
+    /// Their manifests, and the workspace's.
+    pub manifests: BTreeSet<PathBuf>,
 }
 
 /// Reads the answer to `cargo metadata --format-version 1`.
@@ -189,7 +193,11 @@ pub fn surroundings(metadata: &[u8]) -> Result<Surroundings, PlanError> {
             folder: package.folder().to_owned(),
         })
     });
+    let own = || metadata.packages.iter().filter(|package| package.source.is_none());
+    let root_manifest = metadata.workspace_root.join("Cargo.toml");
     Ok(Surroundings {
+        own: own().map(|package| package.name.clone()).collect(),
+        manifests: own().map(|package| package.manifest_path.clone()).chain([root_manifest]).collect(),
         fetched: fetched.collect(),
         build_folder: metadata.build_directory.unwrap_or(metadata.target_directory),
         root: metadata.workspace_root,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ServiceConfig, WorkspaceConfig};
 
 /// Stands in every kept plan; a plan of another format is not read.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// What one cargo invocation builds, from what, into which images. All paths are the host's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

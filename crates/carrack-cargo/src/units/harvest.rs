@@ -50,6 +50,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) with_local: bool,
     /// Whether the folder is at the same place for everyone, so that it does not matter who mentions it.
     pub(crate) is_fixed: bool,
+    /// Only units of this profile's folder.
+    pub(crate) profile: Option<&'a str>,
 }
 
 /// The units of `scope`, as far as they are new.
@@ -62,7 +64,10 @@ pub(crate) fn harvest(
     scope: Scope<'_>,
     world: &dyn World,
 ) -> io::Result<Harvest> {
-    let found = layout::find(scope.folder)?;
+    let found = match scope.profile {
+        Some(profile) => layout::find_of(scope.folder, profile)?,
+        None => layout::find(scope.folder)?,
+    };
     let known: HashSet<(&str, &str)> =
         scope.known.values().map(|record| (record.name.as_str(), record.fingerprint.as_str())).collect();
     let names: HashSet<&str> = known.iter().map(|(name, _)| *name).collect();

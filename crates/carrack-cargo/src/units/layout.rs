@@ -12,12 +12,13 @@
 //! `<profile>` is `release` or `<triple>/release`. Only looks; a unit that is not whole, has no hash in its file names, or
 //! has a name that is not UTF-8, is left out. Fails if a folder that is there can't be read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use carrack_base::ContentDigest;
 use serde::Deserialize;
 
 /// A unit in a target folder.
@@ -91,19 +92,72 @@ impl Details {
 /// Every whole unit in `target`.
 pub(super) fn find(target: &Path) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
-    for name in names(target)? {
-        if !is_profile(&target.join(&name)) {
-            for below in names(&target.join(&name))? {
-                let profile = format!("{name}/{below}");
-                if is_profile(&target.join(&profile)) {
-                    units_of(target, &profile, &mut found)?;
-                }
-            }
-            continue;
-        }
-        units_of(target, &name, &mut found)?;
+    for profile in profiles(target)? {
+        units_of(target, &profile, &mut found)?;
     }
     Ok(found)
+}
+
+/// Every whole unit in `target` that was compiled with a profile, for whatever platform.
+pub(super) fn find_of(target: &Path, profile: &str) -> io::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for folder in profiles_of(target, profile)? {
+        units_of(target, &folder, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// A digest of the names of the units of a profile, but for those of the packages `own`, and of when cargo made each.
+pub(super) fn digest_of(target: &Path, profile: &str, own: &BTreeSet<String>) -> io::Result<ContentDigest> {
+    let mut text = String::new();
+    let mut add = |folder: String| {
+        // Cargo touches it when it makes a unit.
+        let time = fs::metadata(target.join(&folder).join("invoked.timestamp"));
+        let time = time.map(|metadata| (metadata.mtime(), metadata.mtime_nsec())).unwrap_or_default();
+        text.push_str(&format!("{folder} {time:?}\n"));
+    };
+    for profile in profiles_of(target, profile)? {
+        for folder in names(&target.join(&profile).join(".fingerprint"))? {
+            let package =
+                hash_of(&folder).map_or(&folder[..], |hash| &folder[..folder.len() - hash.len() - 1]);
+            if !own.contains(package) {
+                add(format!("{profile}/.fingerprint/{folder}"));
+            }
+        }
+        // In the older layout, these have no folders that are called like a hash.
+        for package in names(&target.join(&profile).join("build"))? {
+            if hash_of(&package).is_some() || own.contains(&package) {
+                continue;
+            }
+            for hash in names(&target.join(&profile).join("build").join(&package))? {
+                add(format!("{profile}/build/{package}/{hash}/fingerprint"));
+            }
+        }
+    }
+    Ok(ContentDigest::of(text.as_bytes()))
+}
+
+/// The folders of profiles: there, or in the folder of a target triple.
+fn profiles(target: &Path) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for name in names(target)? {
+        if is_profile(&target.join(&name)) {
+            found.push(name);
+            continue;
+        }
+        for below in names(&target.join(&name))? {
+            let profile = format!("{name}/{below}");
+            if is_profile(&target.join(&profile)) {
+                found.push(profile);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn profiles_of(target: &Path, profile: &str) -> io::Result<Vec<String>> {
+    let is_of_profile = |folder: &String| folder.rsplit('/').next() == Some(profile);
+    Ok(profiles(target)?.into_iter().filter(is_of_profile).collect())
 }
 
 fn is_profile(folder: &Path) -> bool {

@@ -29,7 +29,7 @@ mod record;
 
 pub(crate) use choose::{Choice, choose};
 pub(crate) use harvest::{Harvest, Scope, harvest};
-pub use ordinary::{FittingUnit, OrdinaryRun, lies_in};
+pub use ordinary::{FittingUnit, OrdinaryRun, units_digest};
 pub(crate) use record::Package;
 
 use std::path::{Path, PathBuf};

@@ -9,11 +9,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use carrack_base::{ContentDigest, UnitContent, UnitFile};
+use carrack_base::ContentDigest;
 use carrack_graph::{HarvestedUnit, OfferedUnit, World};
 
 use super::choose::choose;
 use super::harvest::{Scope, harvest};
+use super::layout;
 use super::record::UnitRecord;
 use super::{FetchedPackage, realm};
 use crate::tool::CargoTool;
@@ -43,16 +44,12 @@ pub struct OrdinaryRun {
 pub struct FittingUnit {
     /// What it is called where it is kept.
     pub id: ContentDigest,
-    /// Package and version.
-    pub package: String,
-    /// What it needs.
-    pub needs: Vec<ContentDigest>,
-    /// Its fingerprint file, relative to the target folder: there if a unit of this name is.
-    pub fingerprint_file: String,
-    /// What that file holds.
-    pub fingerprint: String,
     /// Where it was found, if that is not this machine.
     pub origin: Option<String>,
+    /// What it needs.
+    needs: Vec<ContentDigest>,
+    /// Cargo's fingerprint of it.
+    fingerprint: String,
 }
 
 impl OrdinaryRun {
@@ -70,9 +67,7 @@ impl OrdinaryRun {
             let record = &choice.records[&unit.id];
             FittingUnit {
                 id: unit.id,
-                package: record.package.to_string(),
                 needs: record.needs.clone(),
-                fingerprint_file: record.name.clone(),
                 fingerprint: record.fingerprint.clone(),
                 origin: choice.origins.get(&unit.id).cloned(),
             }
@@ -80,14 +75,50 @@ impl OrdinaryRun {
         fitting.collect()
     }
 
-    /// The units in the target folder that are not among `kept` and can be kept.
+    /// Those of `fitting` that may be put into the target folder, where those named in `lying` are.
+    ///
+    /// Where a unit is missing that something there was compiled with, only cargo can make it again: it compiles what needs
+    /// it again as well, because the unit is newer then. A kept one is not newer, and need not have the same bytes.
+    ///
+    /// Errors: something that is there can't be read.
+    pub fn without_disturbing(
+        &self,
+        fitting: Vec<FittingUnit>,
+        lying: &[ContentDigest],
+    ) -> io::Result<Vec<FittingUnit>> {
+        let found = layout::find_of(&self.target, &self.profile)?;
+        let lying: HashSet<&ContentDigest> = lying.iter().collect();
+        let is_lying = |unit: &&FittingUnit| lying.contains(&unit.id);
+        let ours: HashSet<&str> =
+            fitting.iter().filter(is_lying).map(|unit| unit.fingerprint.as_str()).collect();
+        let foreign = found.iter().filter(|unit| !ours.contains(unit.fingerprint.as_str()));
+        let needed: HashSet<String> = foreign.flat_map(|unit| unit.details.needs()).collect();
+        let mut refused: HashSet<ContentDigest> = HashSet::new();
+        for unit in &fitting {
+            let is_refused =
+                needed.contains(&unit.fingerprint) || unit.needs.iter().any(|need| refused.contains(need));
+            if is_refused && !is_lying(&unit) {
+                refused.insert(unit.id);
+            }
+        }
+        Ok(fitting.into_iter().filter(|unit| !refused.contains(&unit.id)).collect())
+    }
+
+    /// The units in the target folder that are not among `kept` and can be kept, each after those that it needs. What is in
+    /// `kept` must lie there, with the very same bytes: others are noted as compiled with it.
     ///
     /// Errors: something that is there can't be read.
     pub fn harvest(&self, kept: &[OfferedUnit]) -> io::Result<Vec<HarvestedUnit>> {
         let known: HashMap<ContentDigest, UnitRecord> =
             kept.iter().filter_map(|unit| Some((unit.id, UnitRecord::from_bytes(&unit.record)?))).collect();
         let variables: BTreeSet<String> = self.variables.keys().cloned().collect();
-        let scope = Scope { folder: &self.target, known: &known, with_local: false, is_fixed: false };
+        let scope = Scope {
+            folder: &self.target,
+            known: &known,
+            with_local: false,
+            is_fixed: false,
+            profile: Some(&self.profile),
+        };
         let world = Environment(&self.variables);
         let harvest = harvest(&self.tool(), (&self.realm(), NO_SETTINGS), &variables, scope, &world)?;
         // What depends on a folder of the user's is not ours to keep here.
@@ -113,28 +144,17 @@ impl OrdinaryRun {
             fetched: self.fetched.clone(),
             binaries: Vec::new(),
             wrapper: PathBuf::new(),
+            uses_units: true,
         }
     }
 }
 
-/// Whether the unit with these files lies in `target` as it is kept: what others compile against has the same bytes.
+/// A digest of which units of a profile are in a target folder and when cargo made each, but for those of the packages
+/// `own`. It stays the same for as long as cargo has no reason to compile another package.
 ///
-/// Errors: a file that is there can't be read.
-pub fn lies_in(target: &Path, files: &[UnitFile]) -> io::Result<bool> {
-    const COMPILED: [&str; 3] = [".rlib", ".rmeta", ".so"];
-    for file in files.iter().filter(|file| COMPILED.iter().any(|end| file.path.ends_with(end))) {
-        let UnitContent::File { digest, size, .. } = &file.content else { continue };
-        let path = target.join(&file.path);
-        let is_same = match std::fs::metadata(&path) {
-            Ok(found) => found.len() == *size && ContentDigest::of(&std::fs::read(&path)?) == *digest,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(error),
-        };
-        if !is_same {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// Errors: something that is there can't be read.
+pub fn units_digest(target: &Path, profile: &str, own: &BTreeSet<String>) -> io::Result<ContentDigest> {
+    layout::digest_of(target, profile, own)
 }
 
 /// A world of which only the variables matter: what is chosen was made from nothing that can change.

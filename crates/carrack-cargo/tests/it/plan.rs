@@ -284,7 +284,7 @@ fn packages_outside_of_the_workspace_are_found_whatever_leads_to_them() {
 
     let kept = plan.to_bytes().unwrap();
     assert_eq!(CargoPlan::from_bytes(&kept).unwrap(), plan);
-    let other = String::from_utf8(kept).unwrap().replacen("\"format\":3", "\"format\":999", 1);
+    let other = String::from_utf8(kept).unwrap().replacen("\"format\":4", "\"format\":999", 1);
     assert!(matches!(CargoPlan::from_bytes(other.as_bytes()), Err(KeptPlanError::Format { found: 999 })));
     assert!(matches!(CargoPlan::from_bytes(b"{"), Err(KeptPlanError::Malformed(_))));
 }

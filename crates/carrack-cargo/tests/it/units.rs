@@ -127,6 +127,7 @@ impl Bench {
             fetched: fetched().into_iter().collect(),
             binaries: vec!["app".to_owned()],
             wrapper: PathBuf::new(),
+            uses_units: true,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Single files of units: what their paths mean, their times and modes, how they are copied; and work on several threads.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,6 +20,11 @@ pub(super) fn is_output(path: &str) -> bool {
     parts.next();
     parts.next();
     parts.any(|part| part == "out")
+}
+
+/// Whether cargo decides by this file that the unit is there.
+pub(super) fn is_fingerprint(path: &str) -> bool {
+    !is_output(path) && path.split('/').any(|part| matches!(part, ".fingerprint" | "fingerprint"))
 }
 
 /// Whether cargo and rustc replace this file by another one when they make it anew. All others they may write in place.
@@ -47,11 +52,14 @@ pub(super) fn is_replaced_whole(path: &str, executable: bool) -> bool {
 
 /// Sets the modification time of what is at `path`, itself and not what it links to. `seconds` since the epoch.
 pub(super) fn set_time(path: &Path, seconds: i64) -> io::Result<()> {
-    let times = Timestamps {
+    Ok(rustix::fs::utimensat(CWD, path, &times(seconds), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+fn times(seconds: i64) -> Timestamps {
+    Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec { tv_sec: seconds, tv_nsec: 0 },
-    };
-    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
 }
 
 pub(super) fn mode(executable: bool) -> u32 {
@@ -83,10 +91,10 @@ impl Copier {
                 }
             };
         if !shared {
-            io::copy(&mut source, &mut copy)?;
+            copy_bytes(&mut source, &mut copy)?;
         }
         copy.set_permissions(Permissions::from_mode(mode(executable)))?;
-        set_time(to, seconds)
+        Ok(rustix::fs::futimens(&copy, &times(seconds))?)
     }
 
     /// Makes a hard link, or a copy where there can't be one: on another file system, one without links, or when the file
@@ -100,6 +108,17 @@ impl Copier {
             Err(_) => self.copy(from, to, executable, seconds).map(|()| false),
         }
     }
+}
+
+/// Copies what is left of `source`. Most files are small: asking the kernel to copy those takes longer than reading them.
+fn copy_bytes(source: &mut File, copy: &mut File) -> io::Result<()> {
+    let mut buffer = [0; 16 * 1024];
+    let read = source.read(&mut buffer)?;
+    copy.write_all(&buffer[..read])?;
+    if read == buffer.len() {
+        io::copy(source, copy)?;
+    }
+    Ok(())
 }
 
 /// Runs `work` for every item, on several threads. After a failure nothing more is begun; it is returned.

@@ -24,13 +24,15 @@ pub(super) struct Part<'u> {
     pub(super) serial: i64,
     pub(super) age: UnitAge,
     pub(super) files: Vec<&'u UnitFile>,
+    /// The earlier ones.
+    pub(super) shares_with: Vec<ContentDigest>,
 }
 
 /// What is at which path.
 #[derive(Default)]
 struct Places<'u> {
     folders: BTreeSet<&'u str>,
-    files: HashMap<&'u str, &'u UnitContent>,
+    files: HashMap<&'u str, (&'u UnitContent, ContentDigest)>,
 }
 
 impl<'u> Plan<'u> {
@@ -41,9 +43,7 @@ impl<'u> Plan<'u> {
         let mut in_the_way = HashSet::new();
         for unit in units {
             if unit.files().iter().all(|file| places.has_room_for(file)) {
-                for file in unit.files() {
-                    places.take(file);
-                }
+                places.take(unit);
             } else {
                 in_the_way.insert(unit.id);
             }
@@ -51,12 +51,10 @@ impl<'u> Plan<'u> {
         let left_out = with_dependents(in_the_way, units.iter().map(|unit| (unit.id, &unit.needs[..])));
         // Anew: some of those that took a place may be left out because of what they need.
         let mut places = Places::default();
-        let mut parts = Vec::new();
-        for unit in units.iter().filter(|unit| !left_out.contains(&unit.id)) {
-            let files = unit.files().iter().filter(|file| places.take(file)).collect();
-            parts.push(Part { id: unit.id, serial: unit.serial, age: unit.age, files });
-        }
-        let left_out = units.iter().map(|unit| unit.id).filter(|id| left_out.contains(id)).collect();
+        let (without, units): (Vec<&Kept>, Vec<&Kept>) =
+            units.iter().partition(|unit| left_out.contains(&unit.id));
+        let parts = units.into_iter().map(|unit| places.take(unit)).collect();
+        let left_out = without.into_iter().map(|unit| unit.id).collect();
         Self { folders: places.folders, units: parts, left_out }
     }
 }
@@ -67,19 +65,32 @@ impl<'u> Places<'u> {
             UnitContent::Folder => !self.files.contains_key(&file.path[..]),
             content => {
                 !self.folders.contains(&file.path[..])
-                    && self.files.get(&file.path[..]).is_none_or(|there| *there == content)
+                    && self.files.get(&file.path[..]).is_none_or(|(there, _)| *there == content)
             }
         };
         is_free && folders_above(&file.path).all(|folder| !self.files.contains_key(folder))
     }
 
-    /// Whether the path was free. Folders are not files: they may be there any number of times.
-    fn take(&mut self, file: &'u UnitFile) -> bool {
-        self.folders.extend(folders_above(&file.path));
-        match &file.content {
-            UnitContent::Folder => self.folders.insert(&file.path),
-            content => self.files.insert(&file.path, content).is_none(),
+    fn take(&mut self, unit: &'u Kept) -> Part<'u> {
+        let Kept { id, serial, age, .. } = *unit;
+        let mut part = Part { id, serial, age, files: Vec::new(), shares_with: Vec::new() };
+        for file in unit.files() {
+            self.folders.extend(folders_above(&file.path));
+            match &file.content {
+                UnitContent::Folder => {
+                    self.folders.insert(&file.path);
+                }
+                content => {
+                    let (_, owner) = self.files.entry(&file.path).or_insert((content, id));
+                    if *owner != id {
+                        part.shares_with.push(*owner);
+                        continue;
+                    }
+                }
+            }
+            part.files.push(file);
         }
+        part
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use carrack_base::{ContentDigest, UnitContent, UnitFile};
 
-use super::files::{Copier, is_replaced_whole, on_threads, set_time};
-use super::place::set_folder_times;
+use super::files::{Copier, is_fingerprint, is_replaced_whole, on_threads, set_time};
+use super::place::{UnitAge, set_folder_times};
 use super::plan::{Part, Plan, with_dependents};
 use super::seed::Ready;
 use crate::{Store, StoreError};
@@ -63,7 +63,7 @@ impl Store {
 
         let grounds = Mutex::new(Vec::new());
         on_threads(&plan.units, |unit| {
-            let ground = look_at(unit, target)?;
+            let ground = look_at(unit.files.iter().copied(), unit.age, target)?;
             grounds.lock().unwrap_or_else(PoisonError::into_inner).push((unit.id, ground));
             Ok(())
         })?;
@@ -74,7 +74,10 @@ impl Store {
         planted.there.extend(of(Ground::Same));
         // Something else in the place of a unit may be the same unit compiled another time: what was compiled against the
         // one need not fit the other.
-        let needs = || units.iter().map(|unit| (unit.id, &unit.needs[..]));
+        let needs = || {
+            let shared = plan.units.iter().map(|unit| (unit.id, &unit.shares_with[..]));
+            units.iter().map(|unit| (unit.id, &unit.needs[..])).chain(shared)
+        };
         let without = with_dependents(planted.skipped.iter().copied().collect(), needs());
         let free: HashSet<ContentDigest> = of(Ground::Free).collect();
         planted.left_out.extend(free.iter().filter(|id| without.contains(id)));
@@ -118,6 +121,44 @@ impl Store {
         Ok(planted)
     }
 
+    /// Those of the units `ids` that lie in the folder `target` as [`Store::plant`] would put them there, sorted by id; as
+    /// far as sizes and times tell.
+    ///
+    /// Errors: [`StoreError::Io`] for what can't be read; those of the index.
+    pub fn planted(&self, ids: &[ContentDigest], target: &Path) -> Result<Vec<ContentDigest>, StoreError> {
+        let units = self.load_units(ids, true)?;
+        let lying = Mutex::new(Vec::new());
+        on_threads(&units, |unit| {
+            if unit.files.is_some() && look_at(unit.files(), unit.age, target)? == Ground::Same {
+                lying.lock().unwrap_or_else(PoisonError::into_inner).push(unit.id);
+            }
+            Ok(())
+        })?;
+        let mut lying = lying.into_inner().unwrap_or_else(PoisonError::into_inner);
+        lying.sort();
+        Ok(lying)
+    }
+
+    /// Gives files of the units `ids` in the folder `target`, which the caller knows to have the units' contents, the times
+    /// that [`Store::plant`] would have given them. Name each unit after those that it needs: whenever it ends in between,
+    /// no unit is older than one that it needs.
+    ///
+    /// Nobody else may write to `target` meanwhile. Errors: [`StoreError::Io`]; those of the index.
+    pub fn settle(&self, ids: &[ContentDigest], target: &Path) -> Result<(), StoreError> {
+        for unit in self.load_units(ids, true)? {
+            for file in unit.files() {
+                let path = target.join(&file.path);
+                if file.content != UnitContent::Folder {
+                    let seconds = unit.age.seconds_at(&file.path);
+                    set_time(&path, seconds).map_err(StoreError::io("set the time of", &path))?;
+                }
+            }
+            set_folder_times(target, unit.files().iter().map(|file| file.path.as_str()))
+                .map_err(StoreError::io("set the times in", target))?;
+        }
+        Ok(())
+    }
+
     /// Makes a unit's files: how many links and copies, or `None` if one is missing; then nothing of the unit is left.
     fn plant_unit(
         &self,
@@ -132,7 +173,10 @@ impl Store {
         let mut folders = HashSet::new();
         let mut made: Vec<PathBuf> = Vec::new();
         let (mut linked, mut copied) = (0, 0);
-        for file in &unit.files {
+        // Without its fingerprint, the half of a unit that a killed process leaves is none to cargo.
+        let (last, first): (Vec<&UnitFile>, Vec<&UnitFile>) =
+            unit.files.iter().partition(|file| is_fingerprint(&file.path));
+        for file in first.into_iter().chain(last) {
             let (from, to) = (kept.join(&file.path), target.join(&file.path));
             let parent = to.parent().expect("a file of a unit has a folder");
             if folders.insert(parent.to_owned()) {
@@ -149,7 +193,7 @@ impl Store {
                 UnitContent::Link { to: target } => {
                     symlink(target, &to).and_then(|()| set_time(&to, seconds)).map(|()| false)
                 }
-                UnitContent::Folder => fs::create_dir(&to).map(|()| false),
+                UnitContent::Folder => fs::create_dir_all(&to).map(|()| false),
             };
             match placed {
                 Ok(is_link) => {
@@ -180,11 +224,19 @@ fn remove(paths: impl Iterator<Item = PathBuf>) {
 }
 
 /// Looks at what is at the paths of a unit.
-fn look_at(unit: &Part<'_>, target: &Path) -> Result<Ground, StoreError> {
+fn look_at<'f>(
+    files: impl IntoIterator<Item = &'f UnitFile>,
+    age: UnitAge,
+    target: &Path,
+) -> Result<Ground, StoreError> {
     let (mut free, mut same) = (true, true);
-    for file in &unit.files {
+    for file in files {
         let path = target.join(&file.path);
-        match is_same(&path, file, unit.age.seconds_at(&file.path)) {
+        if file.content == UnitContent::Folder && path.is_dir() {
+            // It may have been made for a file of another unit.
+            continue;
+        }
+        match is_same(&path, file, age.seconds_at(&file.path)) {
             Ok(is_same) => {
                 free = false;
                 same &= is_same;
@@ -208,6 +260,6 @@ fn is_same(path: &Path, file: &UnitFile, seconds: i64) -> io::Result<bool> {
     Ok(match &file.content {
         UnitContent::File { size, .. } => metadata.is_file() && metadata.len() == *size && has_time,
         UnitContent::Link { to } => metadata.is_symlink() && fs::read_link(path)? == Path::new(to),
-        UnitContent::Folder => metadata.is_dir(),
+        UnitContent::Folder => false,
     })
 }

@@ -21,7 +21,7 @@ const SEED_UNUSED: i64 = 24 * 60 * 60;
 /// nothing is taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PruneRule {
-    /// Filter: only units that this workspace made.
+    /// Filter: only units of workspaces with this text in their names.
     pub workspace: Option<String>,
     /// Filter: only units of this package: `serde 1.0.229`, or `serde` for all its versions.
     pub package: Option<String>,
@@ -261,7 +261,7 @@ impl Candidate {
             let name = self.package.split_once(' ').map_or(&self.package[..], |(name, _)| name);
             *wanted == self.package || wanted == name
         };
-        rule.workspace.as_ref().is_none_or(|wanted| *wanted == self.workspace)
+        rule.workspace.as_ref().is_none_or(|wanted| self.workspace.contains(wanted))
             && rule.package.as_ref().is_none_or(is_package)
     }
 }

@@ -174,6 +174,15 @@ impl Store {
         select(&self.index.lock()).map_err(self.index.error("look up units"))
     }
 
+    /// A number that grows whenever a unit of the realm is kept; 0 if there is none.
+    pub fn newest_unit(&self, realm: &ContentDigest) -> Result<i64, StoreError> {
+        self.index
+            .lock()
+            .prepare_cached("SELECT COALESCE(MAX(serial), 0) FROM unit WHERE realm = ?1")
+            .and_then(|mut statement| statement.query_row([realm.as_bytes()], |row| row.get(0)))
+            .map_err(self.index.error("look up units"))
+    }
+
     /// All units, the newest used first.
     pub fn unit_usage(&self) -> Result<Vec<UnitUsage>, StoreError> {
         let select = |connection: &Connection| -> rusqlite::Result<Vec<UnitUsage>> {

@@ -65,7 +65,8 @@ impl Store {
         }
         let ids: Vec<ContentDigest> = units.iter().map(|unit| unit.id).collect();
         let serials: Vec<i64> = units.iter().map(|unit| unit.serial).collect();
-        let units = self.load_units(&ids, true)?;
+        let mut units = self.load_units(&ids, true)?;
+        self.forget_unreadable(&mut units)?;
         if units.iter().map(|unit| unit.serial).ne(serials) {
             return Ok(None);
         }

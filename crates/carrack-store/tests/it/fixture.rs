@@ -150,6 +150,15 @@ fn helper_process() {
                 }
             }
         }
+        "keep units" => {
+            crate::units::keep_some(&store, crate::units::ROUNDS, |_| ());
+            wait();
+        }
+        "keep units for ever" => crate::units::keep_some(&store, usize::MAX, |round| {
+            if round == 3 {
+                ready();
+            }
+        }),
         other => panic!("no such job: {other}"),
     }
 }

@@ -10,3 +10,4 @@ mod folders;
 mod index;
 mod processes;
 mod trouble;
+mod units;

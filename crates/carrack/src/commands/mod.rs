@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod cache;
+pub(crate) mod cargo;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod compose;
@@ -10,6 +11,7 @@ pub(crate) mod images;
 pub(crate) mod init;
 pub(crate) mod rm;
 pub(crate) mod run;
+mod upkeep;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -22,12 +22,7 @@ pub(crate) fn run(arguments: &Rm, state: &Path) -> Result<ExitCode, Failure> {
             super::print(&format!("{}\n", row.name))?;
         }
     }
-    let live = |manifest: &carrack_base::Digest| {
-        let Ok(image) = blobs::image(&store, manifest) else { return Ok(Vec::new()) };
-        let layers = image.manifest().layers.iter().map(|layer| layer.digest);
-        Ok(layers.chain([image.manifest().config.digest]).collect())
-    };
-    match store.collect(PATIENCE, live) {
+    match blobs::collect(&store, PATIENCE) {
         Ok(_) | Err(StoreError::Busy { .. }) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error.into()),
     }

@@ -6,7 +6,8 @@
 mod adopt;
 mod environment;
 mod planning;
-mod toolchain;
+pub(crate) mod proof;
+pub(crate) mod toolchain;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -75,6 +76,8 @@ pub(crate) struct Prepared {
     pub(crate) tool: CargoTool,
     /// `host (rustc 1.95.0)`.
     pub(crate) builder: String,
+    /// What compiles.
+    pub(crate) tools: Builder,
     /// Whether the plan had to be made anew.
     pub(crate) planned_anew: bool,
 }
@@ -150,6 +153,7 @@ pub(crate) fn prepare(desk: &Desk<'_>, order: &Order, planned: Planned) -> Resul
         graph,
         tool,
         builder: format!("host (rustc {})", builder.rustc.release),
+        tools: builder,
         planned_anew: anew,
         plan,
     })
@@ -287,6 +291,7 @@ fn tool(plan: &CargoPlan, profile: &str, home: &Path) -> Result<CargoTool, Failu
         fetched: fetched.collect(),
         binaries: plan.services.iter().map(|service| service.binary.clone()).collect(),
         wrapper: std::env::current_exe().map_err(|error| Failure::bug(&error))?,
+        uses_units: true,
     })
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod cache;
+mod cargo;
 mod check;
 mod commands;
 mod compose;
@@ -18,12 +20,14 @@ mod init_traps;
 mod interruption;
 mod outputs;
 mod parity;
+mod proof;
 mod published;
 mod refusals;
 mod registry;
 mod rootless;
 mod rustcare;
 mod scene;
+mod shared;
 mod site;
 mod stage;
 mod troubleshooting;

@@ -5,7 +5,7 @@ use carrack_base::{BuildEvent, EventSink};
 use carrack_cargo::locate::Location;
 use carrack_cargo::lower::TOOL;
 use carrack_cargo::plan::{CargoPlan, Selection};
-use carrack_engine::{Engine, Inputs, Options};
+use carrack_engine::{Engine, Inputs, Options, SharedCaches};
 use carrack_graph::{Backend, BuiltImage};
 use carrack_oci::{
     Destination as Sink, EngineKind, EngineProgram, Image, NamedImage, Reference, docker_tar, oci_layout,
@@ -18,11 +18,13 @@ use super::{Site, docker};
 use crate::arguments::Build;
 use crate::blobs::{self, Blobs};
 use crate::caller::Caller;
+use crate::commands::upkeep;
 use crate::engine::EngineName;
 use crate::failure::Failure;
 use crate::output::{Destination, Output, OutputKind};
 use crate::progress::{View, plural};
-use crate::workspace::{self, Desk, Names, Order, Prepared};
+use crate::shared;
+use crate::workspace::{self, Desk, Names, Order, Prepared, proof};
 
 /// How long an engine may take to answer at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) fn workspace(site: &Site<'_>, location: Location) -> Result<(Vec<BuiltImage>, bool), Failure> {
     let Site { arguments, caller, terminal, cancel, view, .. } = *site;
     let store = Store::open(site.state)?;
-    let _lease = store.lease(cancel)?;
+    let lease = store.lease(cancel)?;
     let inputs = Inputs::new(&store, cancel.clone());
     let launcher = Launcher::this_program();
     let desk = Desk { caller, store: &store, inputs: &inputs, launcher: &launcher, terminal, cancel };
@@ -49,12 +51,19 @@ pub(super) fn workspace(site: &Site<'_>, location: Location) -> Result<(Vec<Buil
         let hint = "add `--engine docker`, or leave the option out";
         return Err(Failure::NoMeaning { option, here: "for the embedded engine", hint });
     }
+    let limits = planned.plan.workspace.cache;
     let prepared = workspace::prepare(&desk, &order, planned)?;
     refuse_many_for_one(arguments, &prepared)?;
-    let images = make(&desk, &prepared, arguments.no_cache, view)?;
+    let shared =
+        shared::caches(&arguments.cache_from, &arguments.cache_to, &prepared.plan.workspace, caller)?;
+    let images = make(&desk, &prepared, arguments.no_cache, shared, view)?;
     deliver(&store, &images, &arguments.outputs)?;
     if arguments.load {
         load(caller, &store, &images)?;
+    }
+    drop(lease);
+    if images.iter().any(|image| !image.unchanged) {
+        upkeep::after_build(&store, &limits);
     }
     Ok((images, true))
 }
@@ -82,10 +91,21 @@ pub(in crate::commands) fn make(
     desk: &Desk<'_>,
     prepared: &Prepared,
     no_cache: bool,
+    shared: SharedCaches,
     view: &View,
 ) -> Result<Vec<BuiltImage>, Failure> {
-    let tool = Arc::new(prepared.tool.clone());
-    let engine = Engine::new(desk.store, desk.inputs, desk.launcher.clone(), Options { no_cache });
+    let mut tool = prepared.tool.clone();
+    let proof = proof::of(desk, &prepared.tools)?;
+    tool.uses_units = proof.holds;
+    if !proof.holds && proof.is_new {
+        view.emit(BuildEvent::Warning {
+            message: format!("compiled units are not reused: {}", proof::words(&prepared.tools)),
+            hint: Some("use a released toolchain, as in rust-toolchain.toml, to build faster".to_owned()),
+        });
+    }
+    let tool = Arc::new(tool);
+    let engine = Engine::new(desk.store, desk.inputs, desk.launcher.clone(), Options { no_cache })
+        .with_shared_caches(shared);
     let announced = Announced { view, prepared, done: OnceLock::new() };
     if prepared.planned_anew {
         announced.announce();

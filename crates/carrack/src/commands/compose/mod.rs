@@ -31,6 +31,7 @@ use crate::caller::Caller;
 use crate::engine::{self, EngineName};
 use crate::failure::{Failure, ServiceProblem};
 use crate::progress::{Progress, View, plural};
+use crate::shared;
 use crate::terminal::Terminal;
 use crate::workspace::{self, Desk, Names, Order, Planned, tagged};
 use sort::{CargoService, Chosen, DockerService, Sorted};
@@ -144,7 +145,8 @@ impl Site<'_> {
         let mut images = Vec::new();
         for job in jobs {
             let prepared = workspace::prepare(&desk, &job.order, job.planned)?;
-            images.extend(make(&desk, &prepared, job.no_cache, self.view)?);
+            let shared = shared::caches(&[], &[], &prepared.plan.workspace, self.caller)?;
+            images.extend(make(&desk, &prepared, job.no_cache, shared, self.view)?);
         }
         if (self.build.load || begins_with_ours(&docker, &images)) && !images.is_empty() {
             load(self.caller, &store, &images)?;

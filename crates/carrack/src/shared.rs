@@ -1,0 +1,118 @@
+//! The caches that machines share, as options, configuration and environment name them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use carrack_base::nearest;
+use carrack_cargo::config::WorkspaceConfig;
+use carrack_engine::{Shared, SharedCaches};
+use carrack_oci::registry::{AskCredentials, Credentials};
+use carrack_oci::transport::{Roots, TransportOptions};
+use carrack_remote::signature::{PublicKey, SecretKey};
+use carrack_remote::{Access, Limits, Location, Remote, S3Keys};
+use docker_credential::DockerCredential;
+
+use crate::caller::Caller;
+use crate::failure::Failure;
+
+/// What a job may do with shared caches: `read-write`, `read-only` or `off`.
+pub(crate) const MODE: &str = "CARRACK_CACHE";
+/// The secret key that signs what is published.
+pub(crate) const SIGNING_KEY: &str = "CARRACK_CACHE_SIGNING_KEY";
+
+const MODES: [&str; 3] = ["read-write", "read-only", "off"];
+
+/// The caches that options name, or else the configuration.
+///
+/// Errors: a location, a key or a mode that makes no sense. Whether a cache answers shows later, and fails nothing.
+pub(crate) fn caches(
+    from: &[String],
+    to: &[String],
+    config: &WorkspaceConfig,
+    caller: &Caller,
+) -> Result<SharedCaches, Failure> {
+    let mode = caller.text(MODE).unwrap_or_else(|| "read-write".to_owned());
+    if !MODES.contains(&mode.as_str()) {
+        return Err(Failure::CacheMode { nearest: nearest(&mode, MODES), mode });
+    }
+    if mode == "off" {
+        return Ok(SharedCaches::default());
+    }
+    let from = if from.is_empty() { &config.cache_from } else { from };
+    let to = if to.is_empty() { &config.cache_to } else { to };
+    let to = if mode == "read-only" { &[] } else { to };
+    if from.is_empty() && to.is_empty() {
+        return Ok(SharedCaches::default());
+    }
+    let access = access(config, caller)?;
+    let limits = Limits { transport: transport(caller), ..Limits::default() };
+    let open = |text: &String| -> Result<Shared, Failure> {
+        let location: Location =
+            text.parse().map_err(|source| Failure::CacheLocation { text: text.clone(), source })?;
+        let kind = match location {
+            Location::Registry { .. } => "registry",
+            Location::S3 { .. } => "s3",
+            Location::Folder { .. } => "folder",
+        };
+        let remote = Remote::open(&location, &access, &limits)
+            .map_err(|source| Failure::CacheUnusable { text: text.clone(), source })?;
+        Ok(Shared { remote, kind })
+    };
+    let all = |texts: &[String]| texts.iter().map(open).collect::<Result<Vec<_>, _>>();
+    Ok(SharedCaches::new(all(from)?, all(to)?))
+}
+
+fn access(config: &WorkspaceConfig, caller: &Caller) -> Result<Access, Failure> {
+    let trusted = config.cache_trust.iter().map(|text| {
+        text.parse::<PublicKey>()
+            .map_err(|source| Failure::CacheKey { place: format!("`cache-trust = [\"{text}\"]`"), source })
+    });
+    let signing = caller.text(SIGNING_KEY).map(|text| {
+        text.parse::<SecretKey>()
+            .map_err(|source| Failure::CacheKey { place: SIGNING_KEY.to_owned(), source })
+    });
+    let s3_keys = caller.text("AWS_ACCESS_KEY_ID").zip(caller.text("AWS_SECRET_ACCESS_KEY"));
+    let session_token = caller.text("AWS_SESSION_TOKEN");
+    let registry_credentials: Arc<AskCredentials> = Arc::new(credentials);
+    Ok(Access {
+        registry_credentials,
+        s3_keys: s3_keys.map(|(access_key_id, secret_access_key)| S3Keys {
+            access_key_id,
+            secret_access_key,
+            session_token,
+        }),
+        trusted: trusted.collect::<Result<_, _>>()?,
+        signing: signing.transpose()?,
+    })
+}
+
+/// What docker or podman know about a registry; neither is an error.
+fn credentials(host: &str) -> Option<Credentials> {
+    // Docker's own registry goes by an older name there.
+    let known_as = if host == "docker.io" { "https://index.docker.io/v1/" } else { host };
+    let found = docker_credential::get_credential(known_as)
+        .or_else(|_| docker_credential::get_podman_credential(host))
+        .ok()?;
+    Some(match found {
+        DockerCredential::UsernamePassword(user, password) => Credentials::Password { user, password },
+        DockerCredential::IdentityToken(token) => Credentials::IdentityToken(token),
+    })
+}
+
+/// The caller's certificates and proxy, by the names that everyone uses for them.
+fn transport(caller: &Caller) -> TransportOptions {
+    // A cache that is slower than this is slower than compiling.
+    let mut options = TransportOptions {
+        connect_timeout: Duration::from_secs(5),
+        stall_timeout: Duration::from_secs(10),
+        attempts: 3,
+        ..TransportOptions::default()
+    };
+    let bundle = ["SSL_CERT_FILE", "CARGO_HTTP_CAINFO"].iter().find_map(|name| caller.variable(name));
+    if let Some(bytes) = bundle.and_then(|path| std::fs::read(path).ok()) {
+        options.roots = Roots::Pem(bytes);
+    }
+    let proxies = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    options.proxy = proxies.iter().find_map(|name| caller.text(name));
+    options
+}
