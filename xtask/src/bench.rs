@@ -1,4 +1,4 @@
-//! Measures Carrack against bare cargo and docker, side by side in one run, and writes `docs/benchmarks.md`.
+//! Measures Carrack against bare cargo, docker and other caches, side by side in one run, and writes `docs/benchmarks.md`.
 //!
 //! Each part is a section of that page; a part that was not measured this time keeps what it said. Times are wall
 //! times of whole processes. What is compared takes turns, so that a busy moment of the machine meets both. A goal
@@ -6,10 +6,12 @@
 
 mod docker;
 mod dockyard;
+mod neighbours;
 mod page;
 mod plot;
 mod scenarios;
 mod stage;
+mod units;
 
 use std::fs;
 use std::path::Path;
@@ -37,6 +39,7 @@ const PARTS: &[(&str, Measure)] = &[
     ("first-build", first_build),
     ("sandbox", sandbox),
     ("docker", scenarios::measure),
+    ("units", units::measure),
     ("own-build", own_build),
 ];
 

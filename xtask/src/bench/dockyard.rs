@@ -62,6 +62,11 @@ impl Dockyard {
         Ok(())
     }
 
+    /// The process that everything the daemon does is below.
+    pub(super) fn id(&self) -> u32 {
+        self.program.id()
+    }
+
     fn client(&self) -> Command {
         let mut command = Command::new(CLIENT);
         command.env("DOCKER_HOST", &self.host).env("DOCKER_CONFIG", self.settings.path());

@@ -9,7 +9,7 @@ const HEAD: &str = "\
 # Measurements
 
 Written by `just bench`; `just bench no-change` measures one part anew. Wall times of whole processes, the medians of
-several rounds in which what is compared takes turns.
+several rounds in which what is compared takes turns. Where it says processor, it is the time that processors worked.
 ";
 
 /// What is said about one part.
@@ -17,7 +17,7 @@ pub(super) struct Section {
     name: &'static str,
     pub(super) title: &'static str,
     pub(super) rows: Vec<Row>,
-    /// What is compared in more than one situation. It is drawn too.
+    /// What is compared in more than one situation, before the rows. It is drawn too.
     pub(super) scenarios: Vec<Scenario>,
     pub(super) goals: Vec<Goal>,
     pub(super) notes: Vec<String>,
@@ -79,6 +79,16 @@ impl Scenario {
         self.rows[index].median().as_secs_f64() / self.rows[0].median().as_secs_f64()
     }
 
+    /// `1 round`, `2–5 rounds`: slow things may have fewer.
+    fn rounds(&self) -> String {
+        let rounds = self.rows.iter().map(|row| row.times.len());
+        match (rounds.clone().min().unwrap_or(0), rounds.max().unwrap_or(0)) {
+            (1, 1) => "1 round".to_owned(),
+            (least, most) if least == most => format!("{most} rounds"),
+            (least, most) => format!("{least}–{most} rounds"),
+        }
+    }
+
     /// `2.41 s · 0.38 ×`; the first row has its time alone.
     pub(super) fn words(&self, index: usize) -> String {
         let median = show(self.rows[index].median());
@@ -99,8 +109,14 @@ impl Section {
     /// The section with its heading.
     pub(super) fn text(&self, machine: &str) -> String {
         let mut text = format!("## {}\n\n`{}`, {machine}\n\n", self.title, self.name);
-        text += &if self.scenarios.is_empty() { self.times() } else { self.comparison() };
-        text.push('\n');
+        if !self.scenarios.is_empty() {
+            text += &self.comparison();
+            text.push('\n');
+        }
+        if !self.rows.is_empty() {
+            text += &self.times();
+            text.push('\n');
+        }
         for goal in &self.goals {
             text += &format!("- Goal: {}: {}\n", goal.limit, if goal.is_met { "met" } else { "**missed**" });
         }
@@ -127,8 +143,7 @@ impl Section {
     fn comparison(&self) -> String {
         let (mut head, mut rule) = ("| |".to_owned(), "| --- |".to_owned());
         for scenario in &self.scenarios {
-            let rounds = scenario.rows[0].times.len();
-            head += &format!(" {}, {rounds} round{} |", scenario.name, if rounds == 1 { "" } else { "s" });
+            head += &format!(" {}, {} |", scenario.name, scenario.rounds());
             rule += " ---: |";
         }
         let mut text = format!("{head}\n{rule}\n");

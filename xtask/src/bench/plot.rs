@@ -22,6 +22,7 @@ const HEAD: &str = r#"<style>
   .ground { fill: #ffffff }
   .spread { stroke: #24292f }
   .bar0 { fill: #8c959f } .bar1 { fill: #bf8700 } .bar2 { fill: #2da44e } .bar3 { fill: #218bff }
+  .bar4 { fill: #a475f9 } .bar5 { fill: #e16f24 }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 }
     .machine { fill: #9198a1 }

@@ -6,15 +6,14 @@
 //! in the first build of everyone who builds with Docker.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::dockyard::Dockyard;
+use super::neighbours::Neighbour;
 use super::page::{Goal, Row, Scenario, Section};
 use super::stage::{self, SERVICES, Stage};
 use super::{in_turns, time};
-use crate::cargo::{cargo, start_failed};
 
 const FIRST_BUILDS: usize = 1;
 const CODE_CHANGES: usize = 5;
@@ -168,21 +167,11 @@ impl Contender<'_> {
 
 /// Makes the builder with cargo-chef, which is compiled once; the words are its name and version.
 fn provide_chef(stage: &Stage<'_>, dockyard: &Dockyard) -> Result<String, String> {
-    let root = stage.target.join("bench/chef");
-    let program = root.join("bin/cargo-chef");
-    if !program.exists() {
-        eprintln!("  compiling cargo-chef");
-        time(cargo(Path::new("/"), &["install", "cargo-chef", "--locked", "--root"]).arg(&root))?;
-    }
+    let Neighbour { program, version } = Neighbour::find(stage, "cargo-chef")?;
     let context = stage.folder.path().join("chef-image");
     stage::write(&context.join("Dockerfile"), CHEF_DOCKERFILE)?;
     fs::copy(&program, context.join("cargo-chef"))
         .map_err(|error| format!("can't copy {}: {error}", program.display()))?;
     time(&mut dockyard.build(&context, CHEF_IMAGE))?;
-    let mut version = Command::new(&program);
-    version.args(["chef", "--version"]);
-    let output = version.output().map_err(|error| start_failed(&version, &error))?;
-    // It calls itself `cargo-chef-chef`.
-    let said = String::from_utf8_lossy(&output.stdout);
-    Ok(format!("cargo-chef {}", said.split_whitespace().last().unwrap_or_default()))
+    Ok(version)
 }

@@ -160,7 +160,7 @@ fn once(
 }
 
 /// Takes away what the cargo that runs this program has set for it.
-fn clean(command: &mut Command) {
+pub(super) fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let of_cargo = text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_");
@@ -195,7 +195,8 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {
         .map_err(|error| format!("can't write {}: {error}", path.display()))
 }
 
-fn copy_sources(from: &Path, to: &Path) -> Result<(), String> {
+/// Copies a folder without what cargo left in it.
+pub(super) fn copy_sources(from: &Path, to: &Path) -> Result<(), String> {
     let failed = |error| format!("can't copy {}: {error}", from.display());
     fs::create_dir_all(to).map_err(failed)?;
     for entry in fs::read_dir(from).map_err(failed)? {
