@@ -74,7 +74,7 @@ fn everything(folder: &Path) -> NewUnit {
             "release/deps/x-1.d",
         ],
     );
-    unit.age = UnitAge::New;
+    unit.age = UnitAge::Ran;
     fs::create_dir_all(folder.join("release/build/x-1/out/empty")).unwrap();
     symlink("../../no/such", folder.join("release/build/x-1/out/link")).unwrap();
     let listed = |path: &str, content| UnitFile { path: path.to_owned(), content };
@@ -183,6 +183,7 @@ fn a_unit_comes_back_as_it_was_listed() {
             size: 42,
             needs: Vec::new(),
             record: b"everything".to_vec(),
+            age: UnitAge::Ran,
             created_at,
             used_at,
         };

@@ -36,7 +36,7 @@ fn one_dependency_bumped() {
     precise("unicode-ident", "1.0.13");
     yard.check(
         "a dependency of dependencies",
-        &format!("app leaf middle proc-macro2 quote second unicode-ident"),
+        "app leaf middle proc-macro2 quote second unicode-ident",
         "one 2",
     );
     precise("itoa", "1.0.9");
