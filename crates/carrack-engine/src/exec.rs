@@ -30,7 +30,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use carrack_base::{BuildEvent, Cancel, ContentDigest, EventSink, StepId, StepOutcome};
-use carrack_graph::{ExecMount, ExecOp, ExecRoot, HarvestedUnit, Observed, OfferedUnit, Places, Run, Tool};
+use carrack_graph::{
+    ChosenUnit, ExecMount, ExecOp, ExecRoot, HarvestedUnit, Observed, OfferedUnit, Places, Run, Tool,
+};
 use carrack_sandbox::{Child, Command, Exit, IdMap, Launcher, Mount, Root, Sandbox, Stdio, Support};
 use carrack_store::{NewUnit, Scratch, Store, Taking, TargetFolder, UnitAge};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -248,14 +250,15 @@ impl Runner<'_> {
             );
             return Ok((run, Found::Nothing));
         };
-        let mut missing: HashSet<ContentDigest> = HashSet::new();
+        // What is of no use here, and what could not be had from elsewhere.
+        let (mut barred, mut failed): (HashSet<ContentDigest>, HashSet<ContentDigest>) = Default::default();
         let mut brought: BTreeMap<ContentDigest, String> = BTreeMap::new();
         let offers = match self.shared.from.is_empty() {
             true => Offers::default(),
             false => self.shared.offers(&realm, self.events),
         };
         loop {
-            let rows = self.store.units(&realm)?.into_iter().filter(|row| !missing.contains(&row.id));
+            let rows = self.store.units(&realm)?.into_iter().filter(|row| !barred.contains(&row.id));
             let mut offered: Vec<OfferedUnit> = rows
                 .map(|row| {
                     let origin = brought.get(&row.id).cloned();
@@ -264,7 +267,7 @@ impl Runner<'_> {
                 .collect();
             let here: HashSet<ContentDigest> = offered.iter().map(|unit| unit.id).collect();
             let elsewhere = offers.offered(self.shared).into_iter();
-            let elsewhere = elsewhere.filter(|unit| !here.contains(&unit.id) && !missing.contains(&unit.id));
+            let elsewhere = elsewhere.filter(|unit| !here.contains(&unit.id) && !failed.contains(&unit.id));
             let elsewhere: Vec<OfferedUnit> = elsewhere.collect();
             let origins: BTreeMap<ContentDigest, String> =
                 elsewhere.iter().filter_map(|unit| Some((unit.id, unit.origin.clone()?))).collect();
@@ -273,46 +276,57 @@ impl Runner<'_> {
             let wanted: Vec<ContentDigest> =
                 run.units().iter().map(|unit| unit.id).filter(|id| !here.contains(id)).collect();
             if !wanted.is_empty() {
-                let failed = self.shared.bring(&offers, &wanted, self.store, self.events)?;
+                let lacking = self.shared.bring(&offers, &wanted, self.store, self.events)?;
                 brought.extend(origins.into_iter().filter(|(id, _)| wanted.contains(id)));
-                if !failed.is_empty() {
-                    missing.extend(failed);
+                if !lacking.is_empty() {
+                    failed.extend(lacking);
                     continue;
                 }
             }
-            let ids = |local: bool| -> Vec<ContentDigest> {
-                run.units().iter().filter(|unit| unit.local == local).map(|unit| unit.id).collect()
-            };
+            let (found, lost, useless) = self.put(workbench, run.units())?;
+            if lost.is_empty() && useless.is_empty() {
+                workbench.bring_back()?;
+                return Ok((run, found));
+            }
+            // What is lost here may be had from elsewhere, once; then what needs it is of use again.
+            failed.extend(lost.iter().filter(|id| brought.contains_key(*id)));
+            barred.extend(if lost.is_empty() { useless } else { lost });
+        }
+    }
+
+    /// Puts units under the build folder, or into it where there is no sandbox. Says which of them are lost, and which are of
+    /// no use without these or beside others.
+    fn put(
+        &self,
+        workbench: &Workbench,
+        units: &[ChosenUnit],
+    ) -> Result<(Found, Vec<ContentDigest>, Vec<ContentDigest>), EngineError> {
+        let all: Vec<ContentDigest> = units.iter().map(|unit| unit.id).collect();
+        if !workbench.isolated {
             let target = workbench.target();
-            if !workbench.isolated {
-                let all: Vec<ContentDigest> = run.units().iter().map(|unit| unit.id).collect();
-                let planted = self.store.plant(&all, &target)?;
-                let failed = [planted.missing, planted.left_out, planted.skipped].concat();
-                if failed.is_empty() {
-                    workbench.bring_back()?;
-                    return Ok((run, Found::Planted));
-                }
-                missing.extend(failed);
+            let planted = self.store.plant(&all, &target)?;
+            let useless = [planted.left_out, planted.skipped].concat();
+            if !planted.missing.is_empty() || !useless.is_empty() {
                 workbench.folder.remove("target")?;
                 fs::create_dir_all(&target).at("create", &target)?;
-                continue;
             }
-            // Units of packages from elsewhere stay the same from one build to the next.
-            let mut below = Vec::new();
-            let mut lost = Vec::new();
-            for ids in [ids(true), ids(false)].into_iter().filter(|ids| !ids.is_empty()) {
+            return Ok((Found::Planted, planted.missing, useless));
+        }
+        let (mut below, mut lost, mut useless) = (Vec::new(), Vec::new(), Vec::new());
+        // Units of packages from elsewhere stay the same from one build to the next.
+        for local in [true, false] {
+            let ids = units.iter().filter(|unit| unit.local == local).map(|unit| unit.id);
+            let ids: Vec<ContentDigest> = ids.collect();
+            if !ids.is_empty() {
                 let seed = self.store.seed(&ids)?;
-                lost.extend(seed.missing.into_iter().chain(seed.left_out));
+                lost.extend(seed.missing);
+                useless.extend(seed.left_out);
                 below.push(seed.path);
             }
-            if lost.is_empty() {
-                let all: Vec<ContentDigest> = run.units().iter().map(|unit| unit.id).collect();
-                self.store.use_units(&all);
-                workbench.bring_back()?;
-                return Ok((run, if below.is_empty() { Found::Nothing } else { Found::Below(below) }));
-            }
-            missing.extend(lost);
         }
+        self.store.use_units(&all);
+        let found = if below.is_empty() { Found::Nothing } else { Found::Below(below) };
+        Ok((found, lost, useless))
     }
 
     /// Keeps the units that a run made, and what else of its results the next run wants to find.

@@ -113,6 +113,22 @@ fn what_one_machine_built_another_does_not() {
 }
 
 #[test]
+fn a_unit_that_is_lost_here_is_fetched() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = format!("type=local,dest={}", folder.path().display());
+    let scene = machine(&Project::workspace(&["app"]));
+    scene.build(&["--cache-to", &location]);
+    for folder in fs::read_dir(scene.state().join("units")).unwrap() {
+        fs::remove_dir_all(folder.unwrap().path()).unwrap();
+    }
+    scene.project.write("app/src/main.rs", "fn main() {\n    println!(\"edited {}\", shared::NUMBER);\n}\n");
+    let finished = scene.try_build(&["--cache-from", &location]).expect_code(0);
+    assert_eq!(Built::read(&finished).compiled().into_iter().collect::<Vec<_>>(), ["app"]);
+    assert_eq!(origins(&finished), ["shared folder"]);
+    assert_eq!(scene.says("app"), "edited 1");
+}
+
+#[test]
 fn machines_that_publish_at_once_both_win() {
     let folder = tempfile::tempdir().unwrap();
     for place in places(folder.path()) {
