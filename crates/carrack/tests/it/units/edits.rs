@@ -298,3 +298,19 @@ fn members_with_dependencies_from_a_registry() {
     let built = yard.check_fresh("taken back", "one 2");
     assert_eq!(reused_units(&built).len(), 6);
 }
+
+#[test]
+fn a_library_for_other_languages() {
+    // Cargo puts no hash into the name of a member's shared library.
+    let project = chain();
+    project.write("leaf/Cargo.toml", &manifest("leaf", "[lib]\ncrate-type = [\"rlib\", \"cdylib\"]"));
+    let yard = Yard::new(project);
+    yard.check("first build", "app leaf middle second", "one 2");
+    yard.check_fresh("a file that no crate reads", "one 2");
+    yard.edit("app/src/main.rs", "one", "two");
+    yard.check("an edit above it", "app", "two 2");
+    yard.write("leaf/src/lib.rs", &number("2"));
+    yard.check("an edit of it", "app leaf middle second", "two 3");
+    yard.write("leaf/src/lib.rs", &number("1"));
+    yard.check_fresh("taken back", "two 2");
+}
