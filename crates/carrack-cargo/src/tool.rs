@@ -76,6 +76,23 @@ impl CargoTool {
         ContentDigest::of(text.as_bytes())
     }
 
+    /// Whether rustc and cargo declare this file themselves, if they read it: a manifest, or Rust where cargo looks for it.
+    /// Rust of other places may be what a macro makes a text of.
+    pub(crate) fn is_code(&self, path: &Path) -> bool {
+        const FOLDERS: [&str; 4] = ["src", "tests", "benches", "examples"];
+        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+        let folders = self.packages.iter().map(|package| package.folder.as_path());
+        folders.chain([self.workspace.as_path()]).any(|folder| {
+            let Ok(relative) = path.strip_prefix(folder) else { return false };
+            let mut parts = relative.iter();
+            match (parts.next(), parts.next()) {
+                (Some(name), None) => name == "Cargo.toml" || name == "build.rs",
+                (Some(first), Some(_)) => is_rust && FOLDERS.iter().any(|known| first == *known),
+                (None, _) => false,
+            }
+        })
+    }
+
     /// Files beside the packages that no macro reads.
     pub(crate) fn is_for_people(&self, path: &Path) -> bool {
         const NAMES: [&str; 7] =
@@ -89,11 +106,6 @@ impl CargoTool {
             (None, _) => false,
         }
     }
-}
-
-/// rustc and cargo declare these themselves.
-pub(crate) fn is_rust(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "rs") || path.ends_with("Cargo.toml")
 }
 
 impl PathPackage {

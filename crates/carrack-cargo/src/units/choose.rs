@@ -238,7 +238,7 @@ impl<'a> Judge<'a> {
     fn knows(&self, record: &UnitRecord) -> bool {
         match record.package.source {
             Some(_) => self.fetched.contains(&record.package),
-            None => self.tool.packages.iter().any(|package| package.name == record.package.name),
+            None => self.tool.packages.iter().any(|package| package.identity() == record.package),
         }
     }
 
@@ -298,7 +298,7 @@ impl<'a> Judge<'a> {
             }
         }
         let undeclared = record.undeclared?;
-        let package = self.tool.packages.iter().find(|package| package.name == record.package.name)?;
+        let package = self.tool.packages.iter().find(|package| package.identity() == record.package)?;
         let (tool, world) = (self.tool, self.world);
         let now = *self
             .undeclared

@@ -3,14 +3,15 @@
 //! ```text
 //! <profile>/.fingerprint/<package>-<hash>/<target>         the fingerprint; `<target>.json` says what is in it
 //! <profile>/deps/*-<hash>[.*], <profile>/examples/…        what was compiled, and rustc's `.d`
+//! <profile>/deps/lib<library>.{rlib,so}, <library>.d       the same, of a member that is a shared library
 //! <profile>/build/<package>-<hash>/                        a compiled build script, or a run: `output`, `out/` …
 //!
 //! <profile>/build/<package>/<hash>/fingerprint/<target>    the newer layout: all of a unit in one folder,
 //! <profile>/build/<package>/<hash>/{out,run}/              `out` is what was compiled, or OUT_DIR beside `run`
 //! ```
 //!
-//! `<profile>` is `release` or `<triple>/release`. Only looks; a unit that is not whole, has no hash in its file names, or
-//! has a name that is not UTF-8, is left out. Fails if a folder that is there can't be read.
+//! `<profile>` is `release` or `<triple>/release`. Only looks; a unit that is not whole, or has a name that is not UTF-8, is
+//! left out. Fails if a folder that is there can't be read.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -166,15 +167,38 @@ fn is_profile(folder: &Path) -> bool {
 
 fn units_of(target: &Path, profile: &str, found: &mut Vec<Found>) -> io::Result<()> {
     let mut outputs: HashMap<String, Vec<String>> = HashMap::new();
+    let mut unhashed: HashMap<String, Vec<String>> = HashMap::new();
     for folder in ["deps", "examples"] {
         for name in names(&target.join(profile).join(folder))? {
-            if let Some(hash) = hash_of(name.split('.').next().unwrap_or_default()) {
-                outputs.entry(hash.to_owned()).or_default().push(format!("{profile}/{folder}/{name}"));
+            let (stem, extension) = name.split_once('.').unwrap_or((&name, ""));
+            let path = format!("{profile}/{folder}/{name}");
+            if let Some(hash) = hash_of(stem) {
+                outputs.entry(hash.to_owned()).or_default().push(path);
+            } else if folder == "deps" {
+                let library = if extension == "d" { Some(stem) } else { stem.strip_prefix("lib") };
+                let library = library.unwrap_or(stem).to_owned();
+                unhashed.entry(library).or_default().push(path);
             }
         }
     }
-    for folder in names(&target.join(profile).join(".fingerprint"))? {
-        let Some(hash) = hash_of(&folder) else { continue };
+    let fingerprints = names(&target.join(profile).join(".fingerprint"))?;
+    let mut claims: HashMap<String, Vec<&str>> = HashMap::new();
+    for folder in &fingerprints {
+        let Some(hash) = hash_of(folder).filter(|hash| !outputs.contains_key(*hash)) else { continue };
+        let files = names(&target.join(profile).join(".fingerprint").join(folder))?;
+        let mut libraries = files.iter().filter_map(|file| file.strip_suffix(".json")?.strip_prefix("lib-"));
+        if let Some(library) = libraries.next() {
+            claims.entry(library.to_owned()).or_default().push(hash);
+        }
+    }
+    // Of two units that write to the same files, nobody can say whose they are.
+    for (library, hashes) in claims {
+        if let ([hash], Some(paths)) = (&hashes[..], unhashed.remove(&library)) {
+            outputs.insert((*hash).to_owned(), paths);
+        }
+    }
+    for folder in &fingerprints {
+        let Some(hash) = hash_of(folder) else { continue };
         let package = folder[..folder.len() - hash.len() - 1].to_owned();
         let place = format!("{profile}/.fingerprint/{folder}");
         let mut paths = outputs.remove(hash).unwrap_or_default();

@@ -8,7 +8,7 @@
 //! | what | how |
 //! | --- | --- |
 //! | content of a folder of the user's (cargo compares times) | each file that the unit declared, by content |
-//! | files that a macro may read without saying so | every file of the sources that is not Rust, for packages that use such a macro, and the names of their modules |
+//! | files that a macro may read without saying so | every file of the sources that is no code of a package, for packages that use such a macro, and the names of their modules |
 //! | where the workspace is (gets into what is compiled from it) | the workspace's place as cargo sees it |
 //! | what a build script wrote into the sources | it has to be there, with that content |
 //! | variables of C compilers, which a build script may use and not declare | their values, for runs of build scripts that leave native code or link to some |
@@ -141,15 +141,15 @@ impl Variables<'_> {
     }
 }
 
-/// What a package may read without telling: every source that is not Rust, and which modules it has.
+/// What a package may read without telling: every source that is no code, and which modules it has.
 fn undeclared_files(tool: &CargoTool, folder: &Path, world: &dyn World) -> ContentDigest {
     let mut bytes = Vec::new();
     for (path, content) in world.sources() {
-        let is_rust = crate::tool::is_rust(&path);
-        if is_rust && path.starts_with(folder) || !is_rust && !tool.is_for_people(&path) {
+        let is_code = tool.is_code(&path);
+        if is_code && path.starts_with(folder) || !is_code && !tool.is_for_people(&path) {
             bytes.extend_from_slice(path.as_os_str().as_encoded_bytes());
             bytes.push(0);
-            if !is_rust {
+            if !is_code {
                 bytes.extend_from_slice(content.as_bytes());
             }
         }

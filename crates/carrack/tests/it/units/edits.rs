@@ -298,3 +298,51 @@ fn members_with_dependencies_from_a_registry() {
     let built = yard.check_fresh("taken back", "one 2");
     assert_eq!(reused_units(&built).len(), 6);
 }
+
+#[test]
+fn a_library_for_other_languages() {
+    // Cargo puts no hash into the name of a member's shared library.
+    let project = chain();
+    project.write("leaf/Cargo.toml", &manifest("leaf", "[lib]\ncrate-type = [\"rlib\", \"cdylib\"]"));
+    let yard = Yard::new(project);
+    yard.check("first build", "app leaf middle second", "one 2");
+    yard.check_fresh("a file that no crate reads", "one 2");
+    yard.edit("app/src/main.rs", "one", "two");
+    yard.check("an edit above it", "app", "two 2");
+    yard.write("leaf/src/lib.rs", &number("2"));
+    yard.check("an edit of it", "app leaf middle second", "two 3");
+    yard.write("leaf/src/lib.rs", &number("1"));
+    yard.check_fresh("taken back", "two 2");
+}
+
+#[test]
+fn a_macro_that_reads_rust() {
+    let project = Project::new();
+    workspace(&project, &["app", "macros"]);
+    project.write("macros/Cargo.toml", &manifest("macros", "[lib]\nproc-macro = true"));
+    project.write(
+        "macros/src/lib.rs",
+        "#[proc_macro]\npub fn text(path: proc_macro::TokenStream) -> proc_macro::TokenStream {\n    \
+         let folder = std::env::var(\"CARGO_MANIFEST_DIR\").unwrap();\n    \
+         let path = format!(\"{folder}/{}\", path.to_string().trim_matches('\"'));\n    \
+         format!(\"{:?}\", std::fs::read_to_string(path).unwrap().trim()).parse().unwrap()\n}\n",
+    );
+    project.write("app/Cargo.toml", &manifest("app", &depends(&["macros"])));
+    project.write(
+        "app/src/main.rs",
+        &prints("concat!(macros::text!(\"templates/own.rs\"), macros::text!(\"../templates/ours.rs\"))"),
+    );
+    project.write("app/templates/own.rs", "// 1\n");
+    project.write("templates/ours.rs", "// 1\n");
+    let yard = Yard::new(project);
+    yard.check("first build", "app macros", "// 1// 1");
+    yard.check_fresh("a file that no crate reads", "// 1// 1");
+    yard.write("app/templates/own.rs", "// 2\n");
+    yard.check("a file in the package", "app", "// 2// 1");
+    yard.write("templates/ours.rs", "// 2\n");
+    yard.check("a file beside it", "app", "// 2// 2");
+    yard.write("app/tests/test.rs", "#[test]\nfn test() {}\n");
+    yard.check("a file that may be a module", ANY, "// 2// 2");
+    yard.write("app/tests/test.rs", "#[test]\nfn tested() {}\n");
+    yard.check_fresh("code that others compile", "// 2// 2");
+}
