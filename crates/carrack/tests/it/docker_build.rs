@@ -240,9 +240,7 @@ fn what_is_built() {
 fn options_without_meaning() {
     let stage = Stage::app();
     stage.project.write("Dockerfile", "FROM scratch\n");
-    for option in
-        [["--target", "app"], ["--build-arg", "A=b"], ["--cache-to", "type=inline"], ["--builder", "kube"]]
-    {
+    for option in [["--target", "app"], ["--build-arg", "A=b"], ["--builder", "kube"]] {
         check(
             &stage,
             &[&["build", "--offline"], &option[..]].concat(),
@@ -272,13 +270,6 @@ fn options_without_meaning() {
         2,
         "error: --target has no meaning for a workspace on an engine of Docker's\n\
         hint: choose a service with --bin NAME\n",
-    );
-    check(
-        &stage,
-        &["cache", "prune"],
-        2,
-        "error: cannot prune the embedded engine's cache yet\n\
-        hint: remove images with `carrack rm`, or prune Docker's build cache with --engine docker\n",
     );
 }
 
