@@ -375,6 +375,50 @@ fn plant_overwrites_nothing() {
 }
 
 #[test]
+fn what_was_copied_from_a_target_folder_can_be_like_what_was_planted() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let made = fixture.at("../made");
+    let (whole, other) = (everything(&made), library(&fixture, "a", &[]));
+    let ids = [whole.id, other.id];
+    assert_eq!(store.newest_unit(&realm()).unwrap(), 0);
+    store.keep_units(vec![whole.clone(), other], Taking::Copy).unwrap();
+    let newest = store.newest_unit(&realm()).unwrap();
+    assert!(newest > 0 && store.newest_unit(&id("another realm")).unwrap() == 0);
+    assert_eq!(store.planted(&ids, &made).unwrap(), [], "their times are those of their making");
+    store.settle(&ids, &made).unwrap();
+    let mut sorted = ids.to_vec();
+    sorted.sort();
+    assert_eq!(store.planted(&ids, &made).unwrap(), sorted);
+    assert_eq!(store.planted(&[ids[0], id("unknown")], &made).unwrap(), [ids[0]]);
+    assert_eq!(store.plant(&ids, &made).unwrap().there, sorted);
+    // What is made anew at the same place is not the kept one any more.
+    fs::write(made.join("release/deps/liba.rlib"), format!("{:100}", "b")).unwrap();
+    assert_eq!(store.planted(&ids, &made).unwrap(), [ids[0]]);
+    keep(&fixture, &store, &[("c", &[])]);
+    assert!(store.newest_unit(&realm()).unwrap() > newest);
+}
+
+#[test]
+fn build_folders_are_emptied_unless_somebody_holds_one() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let target = store.target("one", &Cancel::default(), |_| {}).unwrap();
+    assert_eq!(store.target_folders().unwrap(), [], "a lock alone is nothing");
+    fs::create_dir(target.path().join("target")).unwrap();
+    fs::write(target.path().join("target/file"), [1; 5000]).unwrap();
+    fs::hard_link(target.path().join("target/file"), target.path().join("link")).unwrap();
+    let folders = store.target_folders().unwrap();
+    assert_eq!((folders.len(), &folders[0].id[..], folders[0].path.as_path()), (1, "one", target.path()));
+    assert!((5000..10_000).contains(&folders[0].size), "a file with two names counts once: {folders:?}");
+    assert!(!store.clear_target("one").unwrap());
+    drop(target);
+    assert!(store.clear_target("one").unwrap());
+    assert_eq!(store.target_folders().unwrap(), []);
+    assert!(fixture.at("targets/one/lock").exists());
+}
+
+#[test]
 fn units_go_to_another_file_system_as_copies() {
     let fixture = Fixture::new();
     let store = fixture.open();
