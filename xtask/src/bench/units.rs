@@ -442,8 +442,8 @@ fn about() -> Vec<String> {
     [
         "× is the ratio to cargo with its target folder, in the same run. Processor: user and system time of the whole tree, \
          daemons included.",
-        "All crates are downloaded before. First build: nothing is compiled yet. Carrack also unpacks the crates into a \
-         CARGO_HOME of its own then.",
+        "All crates are downloaded before. First build: nothing is compiled yet; Carrack also unpacks the crates into a \
+         CARGO_HOME of its own. Carrack and Docker make the service's image in every build, cargo makes none.",
         "All fresh: a file changed that no unit was compiled from. Second workspace: first build of \
          [lighthouse](../benches/units/lighthouse) after [harbour](../benches/units/harbour).",
         "Dependency bumped: http to the next version, 15 packages depend on it. Other branch: there and back between two \
