@@ -431,3 +431,34 @@ fn signals_reach_what_cargo_runs() {
         assert!(started.elapsed() < Duration::from_secs(10));
     }
 }
+
+#[test]
+fn machines_share_packages_through_a_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = format!("type=local,dest={}", folder.path().display());
+    let project = workspace();
+    let machine = |variable| {
+        let mut yard = Yard::new();
+        yard.env.push((variable, location.clone()));
+        yard
+    };
+    let first = machine("CARRACK_CACHE_TO").cargo(&project, &["build"]);
+    assert!(first.units.1 > 20, "{first:?}");
+    fs::remove_dir_all(project.path().join("target")).unwrap();
+    let second = machine("CARRACK_CACHE_FROM");
+    let back = second.cargo(&project, &["build"]).expect_compiled(&MEMBERS);
+    assert_eq!(back.units, (first.units.1, 0));
+    assert!(back.stderr.contains(&format!("({} from folder)", first.units.1)), "{}", back.stderr);
+
+    // Without the cache it is an ordinary run, with a word about it.
+    fs::remove_dir_all(project.path().join("target")).unwrap();
+    fs::remove_dir_all(folder.path()).unwrap();
+    fs::write(folder.path(), "no folder").unwrap();
+    let third = machine("CARRACK_CACHE_FROM");
+    let finished = third.carrack(project.path(), &["cargo", "build"]).expect_code(0);
+    assert!(
+        finished.stderr.contains("carrack: the build goes on without a shared cache"),
+        "{}",
+        finished.stderr
+    );
+}
