@@ -123,7 +123,8 @@ fn a_unit_that_is_lost_here_is_fetched() {
     }
     scene.project.write("app/src/main.rs", "fn main() {\n    println!(\"edited {}\", shared::NUMBER);\n}\n");
     let finished = scene.try_build(&["--cache-from", &location]).expect_code(0);
-    assert_eq!(Built::read(&finished).compiled().into_iter().collect::<Vec<_>>(), ["app"]);
+    let compiled: Vec<String> = Built::read(&finished).compiled().into_iter().collect();
+    assert_eq!(compiled, ["app"], "{}", finished.stderr);
     assert_eq!(origins(&finished), ["shared folder"]);
     assert_eq!(scene.says("app"), "edited 1");
 }
