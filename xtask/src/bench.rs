@@ -5,6 +5,7 @@
 //! that is missed is written down and fails nothing: the machine may be anyone's.
 
 mod docker;
+mod dockerfile;
 mod dockyard;
 mod neighbours;
 mod page;
@@ -39,6 +40,7 @@ const PARTS: &[(&str, Measure)] = &[
     ("first-build", first_build),
     ("sandbox", sandbox),
     ("docker", scenarios::measure),
+    ("dockerfile", dockerfile::measure),
     ("units", units::measure),
     ("own-build", own_build),
 ];

@@ -28,7 +28,9 @@ const NEEDED: &[(&str, &str)] = &[
     ("mmdebstrap", "makes the base images that no registry has to have"),
     ("podman", "a second engine that loads and runs the images"),
     ("runc", "what Podman runs containers with in the tests"),
-    ("git", "a repository that a package comes from"),
+    ("git", "a repository that a package comes from, and one that a Dockerfile fetches from"),
+    ("xz-utils", "packs an archive that a Dockerfile unpacks"),
+    ("zstd", "packs another"),
     ("openssl", "a registry with a certificate of its own"),
     ("ca-certificates", "the certificates that an image gets"),
 ];

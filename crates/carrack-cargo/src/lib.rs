@@ -11,11 +11,13 @@
 //! out as data, variables are asked of the caller, and files are only read. Each module has its own error type, whose
 //! variants carry facts; the words for the user are the command line's.
 
+pub mod called;
 mod cargo_config;
 pub mod config;
 pub mod discovered;
 pub mod environment;
 pub mod init;
+pub mod line;
 pub mod locate;
 pub mod lower;
 pub mod messages;

@@ -45,6 +45,8 @@ pub struct CargoTool {
     pub configured: Configured,
     /// The program that stands in for rustc outside of a sandbox.
     pub wrapper: PathBuf,
+    /// Digest of what build scripts may find installed, where that is not the same for all units of a realm.
+    pub installed: Option<ContentDigest>,
     /// Whether compiled units are put back and kept; not for a cargo that does not take them as it should.
     pub uses_units: bool,
 }

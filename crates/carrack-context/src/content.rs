@@ -1,4 +1,5 @@
-//! Finds the content of every file of a listing: in the cache, or by reading it.
+//! Finds the content of every file of a listing: in the cache, or by reading it. Whether extended attributes are part of it
+//! is the caller's to say ([`Coverage`]).
 //!
 //! A file's stat is taken from the open file, before its bytes are read: a change in the middle of the reading then shows
 //! as another stat the next time.
@@ -17,6 +18,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::ContextError;
+use crate::attributes;
 use crate::listing::{Item, Listing};
 use crate::stat::{self, Stat, StatCache};
 use crate::tree::SlotKind;
@@ -26,6 +28,15 @@ const BUFFER: usize = 256 * 1024;
 const FEW_FILES: usize = 32;
 const FEW_BYTES: u64 = 4 * 1024 * 1024;
 const MOST_THREADS: usize = 8;
+
+/// What a digest covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coverage {
+    /// The file's bytes.
+    Content,
+    /// The file's bytes, and its extended attributes if it has any.
+    Attributes,
+}
 
 /// A file that was read.
 pub(crate) struct Hashed {
@@ -42,6 +53,16 @@ pub(crate) fn is_absence(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
 }
 
+impl Coverage {
+    /// What the paths of such digests begin with in a [`StatCache`]: one cache can't take one kind for the other.
+    fn mark(self) -> &'static [u8] {
+        match self {
+            Self::Content => b"",
+            Self::Attributes => b"./",
+        }
+    }
+}
+
 /// A buffer for [`hash_file`].
 pub(crate) fn buffer() -> Vec<u8> {
     vec![0; BUFFER]
@@ -52,13 +73,14 @@ pub(crate) fn fill(
     listing: &mut Listing,
     cache: &mut StatCache,
     root: &Path,
+    coverage: Coverage,
     cancel: &Cancel,
 ) -> Result<(), ContextError> {
-    let (unknown, mut changed) = recall(listing, cache);
+    let (unknown, mut changed) = recall(listing, cache, coverage);
     let mut untrusted = HashSet::new();
     let mut gone = HashSet::new();
     if !unknown.is_empty() {
-        for (index, outcome) in read_all(listing, &unknown, root, cancel)? {
+        for (index, outcome) in read_all(listing, &unknown, root, coverage, cancel)? {
             let item = &mut listing.items[index];
             match outcome {
                 Ok(Some(hashed)) => {
@@ -87,10 +109,13 @@ pub(crate) fn fill(
     }
     if changed {
         let text = &listing.text;
-        cache.set_tree(listing.items.iter().enumerate().filter_map(|(index, item)| {
-            let (stat, digest) = item.stat.as_ref().zip(item.slot.digest.as_ref())?;
-            (!untrusted.contains(&index)).then(|| (item.slot.path(text), stat, digest))
-        }));
+        cache.set_tree(
+            coverage.mark(),
+            listing.items.iter().enumerate().filter_map(|(index, item)| {
+                let (stat, digest) = item.stat.as_ref().zip(item.slot.digest.as_ref())?;
+                (!untrusted.contains(&index)).then(|| (item.slot.path(text), stat, digest))
+            }),
+        );
     }
     if !gone.is_empty() {
         let mut indexes = 0..;
@@ -101,17 +126,22 @@ pub(crate) fn fill(
 
 /// Takes digests from the cache. Returns the items that have to be read, and whether the cache knows anything that is no
 /// longer so.
-fn recall(listing: &mut Listing, cache: &StatCache) -> (Vec<usize>, bool) {
+fn recall(listing: &mut Listing, cache: &StatCache, coverage: Coverage) -> (Vec<usize>, bool) {
+    let mark = coverage.mark();
     let mut unknown = Vec::new();
     let mut stale = false;
     let mut records = cache.tree().peekable();
     for (index, Item { slot, stat, .. }) in listing.items.iter_mut().enumerate() {
         let Some(stat) = stat else { continue };
         let path = slot.path(&listing.text);
-        while records.next_if(|record| record.path < path).is_some() {
+        // A record with another mark is passed over, or never equal.
+        while records
+            .next_if(|record| record.path.strip_prefix(mark).is_none_or(|known| known < path))
+            .is_some()
+        {
             stale = true;
         }
-        match records.next_if(|record| record.path == path) {
+        match records.next_if(|record| record.path.strip_prefix(mark) == Some(path)) {
             Some(record) if record.stat == *stat => slot.digest = Some(record.digest),
             known => {
                 stale |= known.is_some();
@@ -127,6 +157,7 @@ fn read_all(
     listing: &Listing,
     unknown: &[usize],
     root: &Path,
+    coverage: Coverage,
     cancel: &Cancel,
 ) -> Result<Vec<Outcome>, ContextError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -142,7 +173,8 @@ fn read_all(
             }
             let slot = &listing.items[index].slot;
             let follow = slot.kind == SlotKind::Symlink;
-            outcomes.push((index, hash_file(&folder, slot.path(&listing.text), follow, &mut buffer, cancel)));
+            let path = slot.path(&listing.text);
+            outcomes.push((index, hash_file(&folder, path, follow, coverage, &mut buffer, cancel)));
         }
         outcomes
     };
@@ -167,6 +199,7 @@ pub(crate) fn hash_file(
     folder: impl AsFd,
     path: &[u8],
     follow: bool,
+    coverage: Coverage,
     buffer: &mut [u8],
     cancel: &Cancel,
 ) -> io::Result<Option<Hashed>> {
@@ -198,6 +231,11 @@ pub(crate) fn hash_file(
         };
     }
     let stat = Stat::from(stat);
-    let digest = ContentDigest::from_bytes(*hasher.finalize().as_bytes());
+    let mut digest = ContentDigest::from_bytes(*hasher.finalize().as_bytes());
+    if coverage == Coverage::Attributes
+        && let Some(attributes) = attributes::of(&file)?
+    {
+        digest = attributes.digest_with(&digest);
+    }
     Ok(Some(Hashed { stat, digest, trusted: stat.is_settled(opened_at) }))
 }

@@ -1,5 +1,5 @@
 //! Reads the folders below one place, by several threads once there are enough of them. Stats files, reads links, and
-//! opens no file but `CACHEDIR.TAG`.
+//! opens no file but `CACHEDIR.TAG`. What belongs to the result is one of two sets of [`Rules`].
 
 use std::ffi::OsStr;
 use std::mem;
@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use carrack_base::Cancel;
+use carrack_base::{Cancel, ContentDigest};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-use crate::ContextError;
+use crate::attributes;
 use crate::bounds::{self, Bounds, LeftOut};
 use crate::content::is_absence;
 use crate::stat::Stat;
+use crate::{ContextError, ContextFilter};
 
 /// Folders that one thread reads before it calls for others: below that, starting threads costs more than it saves.
 const ALONE: usize = 48;
@@ -26,7 +27,7 @@ const DIRECTORY_BUFFER: usize = 32 * 1024;
 
 /// The place that is read.
 pub(crate) struct Base<'w> {
-    pub(crate) bounds: &'w Bounds,
+    pub(crate) rules: Rules<'w>,
     /// The open folder.
     pub(crate) folder: OwnedFd,
     /// Its path without symlinks.
@@ -37,11 +38,31 @@ pub(crate) struct Base<'w> {
     pub(crate) is_root: bool,
 }
 
+/// What belongs to the result, and what is asked about it.
+#[derive(Clone, Copy)]
+pub(crate) enum Rules<'w> {
+    /// A source tree: links are looked behind, folders are only a way to files.
+    Tree(&'w Bounds),
+    /// A build context: links and folders stand for themselves, and only the filter leaves anything out.
+    Context(Option<&'w dyn ContextFilter>),
+}
+
 /// A folder that was read: its children in the order of their paths' bytes.
 #[derive(Default)]
 pub(crate) struct Folder {
+    /// In a context, what is known of the folder itself; `None` if it was gone when it was to be read.
+    pub(crate) own: Option<Own>,
     names: Vec<u8>,
     children: Vec<Child>,
+}
+
+/// What a context knows of a folder besides its children.
+pub(crate) struct Own {
+    pub(crate) stat: Stat,
+    /// Digest of its extended attributes, if it has any.
+    pub(crate) attributes: Option<ContentDigest>,
+    /// Whether the filter ignores it: then it counts only for what is in it.
+    pub(crate) ignored: bool,
 }
 
 struct Child {
@@ -56,7 +77,8 @@ pub(crate) enum Node {
     Folder(u32),
     File(Stat),
     Symlink(Box<Link>),
-    Other,
+    /// Anything else, with its stat if it is in a context.
+    Other(Option<Stat>),
 }
 
 pub(crate) struct Link {
@@ -71,12 +93,15 @@ pub(crate) enum LinkEnd {
     File(Stat),
     /// To a folder outside of the tree, by its path without symlinks.
     Outside(PathBuf),
+    /// Nobody asked, because it is in a context; the stat is the link's own.
+    Unfollowed(Stat),
 }
 
 struct Job {
     index: u32,
     /// Relative to the base, without a slash at its end.
     path: Vec<u8>,
+    ignored: bool,
 }
 
 struct Queue {
@@ -98,8 +123,16 @@ struct Reader<'b> {
 /// What a thread keeps between folders.
 struct Desk {
     directory: Vec<u8>,
-    found: Vec<(u32, u32, FileType)>,
+    found: Vec<Found>,
     read: Vec<(u32, Folder)>,
+}
+
+/// A name in a folder, by its place among the folder's names.
+struct Found {
+    start: u32,
+    len: u32,
+    file_type: FileType,
+    ignored: bool,
 }
 
 impl Folder {
@@ -113,10 +146,14 @@ impl Folder {
 
 /// Reads every folder of `base`. The first is the base itself; [`Node::Folder`] indexes the result.
 pub(crate) fn read(base: &Base<'_>, cancel: &Cancel) -> Result<Vec<Folder>, ContextError> {
-    let root = Job { index: 0, path: Vec::new() };
+    let root = Job { index: 0, path: Vec::new(), ignored: false };
+    let left_out = match base.rules {
+        Rules::Tree(bounds) => bounds.left_out_below(&base.real),
+        Rules::Context(_) => LeftOut::new(),
+    };
     let reader = Reader {
         base,
-        left_out: base.bounds.left_out_below(&base.real),
+        left_out,
         cancel,
         next_index: AtomicU32::new(1),
         queue: Mutex::new(Queue { jobs: vec![root], open: 1, failure: None }),
@@ -212,27 +249,37 @@ impl Reader<'_> {
         let path: &[u8] = if job.path.is_empty() { b"." } else { &job.path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(&self.base.folder, path, flags, Mode::empty()).map_err(own)?;
+        let itself = match self.base.rules {
+            Rules::Tree(_) => None,
+            Rules::Context(_) => Some(Own {
+                stat: rustix::fs::fstat(&directory).map_err(own)?.into(),
+                attributes: attributes::of(&directory).map_err(own)?.map(|known| known.digest()),
+                ignored: job.ignored,
+            }),
+        };
         let mut names = Vec::new();
         let tagged = self.list_names(job, &directory, desk, &mut names).map_err(own)?;
         if tagged && !(self.base.is_root && job.path.is_empty()) {
             return Ok(Default::default());
         }
         let name_of = |start: u32, len: u32| &names[start as usize..][..len as usize];
-        desk.found.sort_unstable_by(|a, b| name_of(a.0, a.1).cmp(name_of(b.0, b.1)));
+        desk.found.sort_unstable_by(|a, b| name_of(a.start, a.len).cmp(name_of(b.start, b.len)));
 
         let mut jobs = Vec::new();
         let mut children = Vec::with_capacity(desk.found.len());
-        for (start, len, file_type) in desk.found.drain(..) {
+        for Found { start, len, file_type, ignored } in desk.found.drain(..) {
             let name = name_of(start, len);
-            let node = match file_type {
-                FileType::Directory => {
+            let node = match (file_type, self.base.rules) {
+                (FileType::Directory, _) => {
                     let index = self.next_index.fetch_add(1, Ordering::Relaxed);
-                    jobs.push(Job { index, path: child_path(&job.path, &name[..name.len() - 1]) });
+                    let path = child_path(&job.path, &name[..name.len() - 1]);
+                    jobs.push(Job { index, path, ignored });
                     Ok(Some(Node::Folder(index)))
                 }
-                FileType::RegularFile => self.file(&directory, name),
-                FileType::Symlink => self.link(&directory, job, name),
-                _ => Ok(Some(Node::Other)),
+                (_, Rules::Context(_)) => itself_only(&directory, name),
+                (FileType::RegularFile, _) => self.file(&directory, name),
+                (FileType::Symlink, Rules::Tree(bounds)) => self.link(&directory, bounds, job, name),
+                _ => Ok(Some(Node::Other(None))),
             };
             match node {
                 Ok(Some(node)) => children.push(Child { start, len, node }),
@@ -241,7 +288,7 @@ impl Reader<'_> {
                 Err(errno) => return Err((name.to_vec(), errno)),
             }
         }
-        Ok((Folder { names, children }, jobs))
+        Ok((Folder { own: itself, names, children }, jobs))
     }
 
     /// Fills `names` and `desk.found` and tells whether the folder is tagged as a cache.
@@ -260,10 +307,11 @@ impl Reader<'_> {
         while let Some(entry) = raw.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") || bounds::is_version_control(OsStr::from_bytes(name)) {
+            if matches!(name, b"." | b"..") || left_out.iter().any(|known| known.as_bytes() == name) {
                 continue;
             }
-            if left_out.iter().any(|known| known.as_bytes() == name) {
+            let is_tree = matches!(self.base.rules, Rules::Tree(_));
+            if is_tree && bounds::is_version_control(OsStr::from_bytes(name)) {
                 continue;
             }
             let file_type = match entry.file_type() {
@@ -274,7 +322,18 @@ impl Reader<'_> {
                 },
                 known => known,
             };
-            has_tag |= name == bounds::TAG_NAME && file_type == FileType::RegularFile;
+            let ignored = match self.base.rules {
+                Rules::Context(Some(filter)) => {
+                    let path = child_path(&job.path, name);
+                    let ignored = filter.ignores(&path);
+                    if ignored && (file_type != FileType::Directory || !filter.may_take_back(&path)) {
+                        continue;
+                    }
+                    ignored
+                }
+                _ => false,
+            };
+            has_tag |= is_tree && name == bounds::TAG_NAME && file_type == FileType::RegularFile;
             let start = names.len();
             names.extend_from_slice(name);
             if file_type == FileType::Directory {
@@ -282,7 +341,8 @@ impl Reader<'_> {
             }
             let position =
                 |at: usize| u32::try_from(at).expect("the names of one folder are less than 4 GiB");
-            desk.found.push((position(start), position(names.len() - start), file_type));
+            let (start, len) = (position(start), position(names.len() - start));
+            desk.found.push(Found { start, len, file_type, ignored });
         }
         Ok(has_tag && bounds::is_tagged(directory))
     }
@@ -294,18 +354,20 @@ impl Reader<'_> {
         Ok(is_file.then(|| Node::File(stat.into())))
     }
 
-    fn link(&self, directory: &OwnedFd, job: &Job, name: &[u8]) -> Result<Option<Node>, Errno> {
-        let target = match rustix::fs::readlinkat(directory, name, Vec::new()) {
-            // No longer a link.
-            Err(Errno::INVAL) => return Ok(None),
-            read => read?.into_bytes(),
-        };
-        let end = self.link_end(directory.as_fd(), job, name).unwrap_or(LinkEnd::Nowhere);
+    fn link(
+        &self,
+        directory: &OwnedFd,
+        bounds: &Bounds,
+        job: &Job,
+        name: &[u8],
+    ) -> Result<Option<Node>, Errno> {
+        let Some(target) = link_text(directory, name)? else { return Ok(None) };
+        let end = self.link_end(directory.as_fd(), bounds, job, name).unwrap_or(LinkEnd::Nowhere);
         Ok(Some(Node::Symlink(Box::new(Link { target, end }))))
     }
 
     /// `None` if the link leads to nothing that we can see, or may see.
-    fn link_end(&self, directory: impl AsFd, job: &Job, name: &[u8]) -> Option<LinkEnd> {
+    fn link_end(&self, directory: impl AsFd, bounds: &Bounds, job: &Job, name: &[u8]) -> Option<LinkEnd> {
         let stat = rustix::fs::statat(directory, name, AtFlags::empty()).ok()?;
         let file_type = FileType::from_raw_mode(stat.st_mode);
         if !matches!(file_type, FileType::RegularFile | FileType::Directory) {
@@ -313,7 +375,6 @@ impl Reader<'_> {
         }
         let path = child_path(&job.path, name);
         let place = self.base.real.join(OsStr::from_bytes(&path)).canonicalize().ok()?;
-        let bounds = self.base.bounds;
         if !bounds.admits(&place) {
             return None;
         }
@@ -322,6 +383,27 @@ impl Reader<'_> {
             _ if place.starts_with(&bounds.root) => None,
             _ => Some(LinkEnd::Outside(place)),
         }
+    }
+}
+
+/// What stands at a name of a context that was no folder. `None` for a socket, and for what became a folder since: the next
+/// walk will see it whole.
+fn itself_only(directory: &OwnedFd, name: &[u8]) -> Result<Option<Node>, Errno> {
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Some(Node::File(stat.into())),
+        FileType::Symlink => link_text(directory, name)?
+            .map(|target| Node::Symlink(Box::new(Link { target, end: LinkEnd::Unfollowed(stat.into()) }))),
+        FileType::Directory | FileType::Socket => None,
+        _ => Some(Node::Other(Some(stat.into()))),
+    })
+}
+
+/// The text of a symlink; `None` if it is none any more.
+fn link_text(directory: &OwnedFd, name: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+    match rustix::fs::readlinkat(directory, name, Vec::new()) {
+        Err(Errno::INVAL) => Ok(None),
+        read => Ok(Some(read?.into_bytes())),
     }
 }
 

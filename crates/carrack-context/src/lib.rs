@@ -1,31 +1,35 @@
-//! Walks and hashes a source tree where it lies.
+//! Walks and hashes a folder where it lies: as a source tree that cargo compiles, or as a context that Docker builds from.
 //!
-//! Owns: what belongs to a tree ([`Walk`]), its content ([`Tree`]), and the memory of which file had which content
-//! ([`StatCache`]). [`tree`] puts the three together; [`file_digest`] does the same for one file elsewhere.
+//! Owns: what belongs to a tree ([`Walk`]), its content ([`Tree`]), the content of a context ([`Context`]), and the memory
+//! of which file had which content ([`StatCache`]). [`tree`] and [`context`] put them together; [`file_digest`] does the
+//! same for one file elsewhere.
 //!
-//! What belongs to a tree:
+//! | met during the walk | in the tree as | in the context as |
+//! | --- | --- | --- |
+//! | file | [`EntryKind::File`], with the digest of its bytes | [`ContextKind::File`], with the digest of its bytes and attributes |
+//! | symlink to a file | [`EntryKind::Symlink`], with the digest of that file's bytes | its text |
+//! | symlink to a folder inside the tree | its text; the folder is walked at its own place | its text |
+//! | symlink to a folder outside | its text, and the folder's entries below the link's path; each folder once | its text |
+//! | symlink that leads nowhere, to what is left out, to a folder that holds the tree, to `/proc`, `/sys`, `/dev`, `/run` | its text | its text |
+//! | fifo, device | [`EntryKind::Other`]; never opened | [`ContextKind::Other`]; never opened |
+//! | socket | [`EntryKind::Other`] | nothing |
+//! | folder | only what is in it: an empty folder leaves no trace | [`ContextKind::Directory`] |
+//! | `.git`, `.hg`, `.jj`, `.svn`; a folder with a valid `CACHEDIR.TAG`, unless it is the root | nothing | as any other |
+//! | what the caller leaves out | nothing | nothing; a folder is back if anything in it is |
 //!
-//! | met during the walk | in the tree as |
-//! | --- | --- |
-//! | file | [`EntryKind::File`], with the digest of its bytes |
-//! | symlink to a file | [`EntryKind::Symlink`], with the digest of that file's bytes |
-//! | symlink to a folder inside the tree | its text; the folder is walked at its own place |
-//! | symlink to a folder outside | its text, and the folder's entries below the link's path; each folder once |
-//! | symlink that leads nowhere, to what is left out, to a folder that holds the tree, to `/proc`, `/sys`, `/dev`, `/run` | its text |
-//! | socket, fifo, device | [`EntryKind::Other`]; never opened |
-//! | folder | only what is in it: an empty folder leaves no trace |
-//! | `.git`, `.hg`, `.jj`, `.svn`; a folder with a valid `CACHEDIR.TAG`, unless it is the root; the caller's exclusions | nothing |
+//! Modification times decide what is read again and never what is in the tree. A context knows them, because they are
+//! copied, but they are in none of its digests.
 //!
-//! Modification times decide what is read again and never what is in the tree.
-//!
-//! Deliberately not here: `.dockerignore` and `.gitignore` (cargo reads ignored files too), copying, and the place where
-//! the cache is kept.
+//! Deliberately not here: `.gitignore` (cargo and Docker read ignored files), what a `.dockerignore` means (the caller hands
+//! in a [`ContextFilter`]), copying, and the place where the cache is kept.
 //!
 //! Fails with [`ContextError`] on what can't be read. What vanishes during the walk counts as absent, and what can't be
 //! read behind a symlink counts as having no content, because the tree's owner may not own it.
 
+mod attributes;
 mod bounds;
 mod content;
+mod context;
 mod folders;
 mod listing;
 mod stat;
@@ -38,7 +42,10 @@ use std::path::{Path, PathBuf};
 use carrack_base::{Cancel, ContentDigest};
 use rustix::fs::FileType;
 
+use content::Coverage;
+
 pub use bounds::Walk;
+pub use context::{Context, ContextEntry, ContextFilter, ContextKind};
 pub use stat::StatCache;
 pub use tree::{Entry, EntryKind, Tree};
 
@@ -95,8 +102,26 @@ pub enum ContextError {
 /// be read, [`ContextError::Cancelled`] once `cancel` is set.
 pub fn tree(walk: &Walk, cache: &mut StatCache, cancel: &Cancel) -> Result<Tree, ContextError> {
     let mut listing = listing::list(walk, cancel)?;
-    content::fill(&mut listing, cache, walk.root(), cancel)?;
+    content::fill(&mut listing, cache, walk.root(), Coverage::Content, cancel)?;
     Ok(listing.into_tree())
+}
+
+/// Walks a folder as Docker takes a build context, and returns its content, reading only what `cache` does not vouch for.
+///
+/// What `filter` ignores is left out, as by a `.dockerignore`; without one everything counts. `cache` is used and filled as
+/// by [`tree`]: a cache that served a tree before does no harm, but each walk forgets the other's.
+///
+/// Errors: [`ContextError::Root`] if the root is no folder, [`ContextError::Read`] for the first thing in it that can't
+/// be read, [`ContextError::Cancelled`] once `cancel` is set.
+pub fn context(
+    root: &Path,
+    filter: Option<&dyn ContextFilter>,
+    cache: &mut StatCache,
+    cancel: &Cancel,
+) -> Result<Context, ContextError> {
+    let mut draft = context::Draft::list(root, filter, cancel)?;
+    content::fill(&mut draft.files, cache, root, Coverage::Attributes, cancel)?;
+    Ok(draft.finish())
 }
 
 /// Returns the digest of one file's bytes, or `None` if nothing is there. Symlinks are followed.
@@ -125,7 +150,8 @@ pub fn file_digest(path: &Path, cache: &mut StatCache) -> Result<Option<ContentD
         return Ok(Some(digest));
     }
     let mut buffer = content::buffer();
-    let hashed = content::hash_file(rustix::fs::CWD, key, true, &mut buffer, &Cancel::default());
+    let coverage = Coverage::Content;
+    let hashed = content::hash_file(rustix::fs::CWD, key, true, coverage, &mut buffer, &Cancel::default());
     Ok(hashed.map_err(read_error)?.map(|hashed| {
         cache.learn_elsewhere(key, &hashed);
         hashed.digest

@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::ContextError;
 use crate::bounds::{Bounds, Walk};
-use crate::folders::{self, Base, Folder, LinkEnd, Node};
+use crate::folders::{self, Base, Folder, LinkEnd, Node, Rules};
 use crate::stat::Stat;
 use crate::tree::{Slot, SlotKind, Tree};
 
@@ -54,7 +54,7 @@ pub(crate) fn list(walk: &Walk, cancel: &Cancel) -> Result<Listing, ContextError
     let folder = rustix::fs::open(&bounds.root, flags, Mode::empty())
         .map_err(|errno| ContextError::Root { path: walk.root().to_owned(), source: errno.into() })?;
     let root = Base {
-        bounds: &bounds,
+        rules: Rules::Tree(&bounds),
         folder,
         real: bounds.root.clone(),
         shown: walk.root().to_owned(),
@@ -76,7 +76,8 @@ pub(crate) fn list(walk: &Walk, cancel: &Cancel) -> Result<Listing, ContextError
                 continue;
             };
             let shown = walk.root().join(OsStr::from_bytes(&path));
-            let base = Base { bounds: &bounds, folder, real: place.clone(), shown, is_root: false };
+            let rules = Rules::Tree(&bounds);
+            let base = Base { rules, folder, real: place.clone(), shown, is_root: false };
             path.push(b'/');
             listing.add(&base, path, &mut doors, cancel)?;
             walked.push(place);
@@ -92,6 +93,16 @@ pub(crate) fn list(walk: &Walk, cancel: &Cancel) -> Result<Listing, ContextError
 impl Listing {
     pub(crate) fn into_tree(self) -> Tree {
         Tree::new(self.text, self.items.into_iter().map(|item| item.slot).collect())
+    }
+
+    /// Keeps the text of an entry without a digest. The slot is the caller's to put into order.
+    pub(crate) fn slot(&mut self, path: &[u8], target: &[u8], kind: SlotKind, stat: Option<&Stat>) -> Slot {
+        let length = |text: &[u8]| u32::try_from(text.len()).expect("paths are shorter than 4 GiB");
+        let start = self.text.len();
+        self.text.extend_from_slice(path);
+        self.text.extend_from_slice(target);
+        let executable = stat.is_some_and(Stat::is_executable);
+        Slot { start, path_len: length(path), target_len: length(target), kind, executable, digest: None }
     }
 
     fn add(
@@ -119,11 +130,11 @@ impl Stringer<'_> {
             match node {
                 Node::Folder(index) => self.string(*index, path),
                 Node::File(stat) => self.push(path, b"", SlotKind::File, Some(*stat), self.strict),
-                Node::Other => self.push(path, b"", SlotKind::Other, None, self.strict),
+                Node::Other(_) => self.push(path, b"", SlotKind::Other, None, self.strict),
                 Node::Symlink(link) => {
                     let stat = match &link.end {
                         LinkEnd::File(stat) => Some(*stat),
-                        LinkEnd::Nowhere => None,
+                        LinkEnd::Nowhere | LinkEnd::Unfollowed(_) => None,
                         LinkEnd::Outside(place) => {
                             self.doors.push(Door { path: path.clone(), place: place.clone() });
                             None
@@ -137,17 +148,7 @@ impl Stringer<'_> {
     }
 
     fn push(&mut self, path: &[u8], target: &[u8], kind: SlotKind, stat: Option<Stat>, strict: bool) {
-        let length = |text: &[u8]| u32::try_from(text.len()).expect("paths are shorter than 4 GiB");
-        let slot = Slot {
-            start: self.listing.text.len(),
-            path_len: length(path),
-            target_len: length(target),
-            kind,
-            executable: stat.is_some_and(|stat| stat.is_executable()),
-            digest: None,
-        };
-        self.listing.text.extend_from_slice(path);
-        self.listing.text.extend_from_slice(target);
+        let slot = self.listing.slot(path, target, kind, stat.as_ref());
         self.listing.items.push(Item { slot, stat, strict });
     }
 }

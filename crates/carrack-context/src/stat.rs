@@ -10,6 +10,8 @@
 //! record: path length 4 · path · device 8 · inode 8 · size 8 · mtime 8 · ctime 8 (ns since the epoch) · mode 4 · digest 32
 //! ```
 //!
+//! A context's records have paths that begin with `./`, as no path of a tree does: their digests cover attributes too.
+//!
 //! Integers are little-endian. The tree's records stay in the buffer that they were read into: a walk is sorted too, so
 //! one pass over both finds everything.
 
@@ -138,14 +140,18 @@ impl StatCache {
         Records(&self.tree)
     }
 
-    /// Replaces the tree's records.
+    /// Replaces the tree's records. Each path is written behind `mark`.
     pub(crate) fn set_tree<'e>(
         &mut self,
+        mark: &[u8],
         entries: impl Iterator<Item = (&'e [u8], &'e Stat, &'e ContentDigest)>,
     ) {
         self.tree.clear();
+        let mut marked = mark.to_vec();
         for (path, stat, digest) in entries {
-            put_record(&mut self.tree, path, stat, digest);
+            marked.truncate(mark.len());
+            marked.extend_from_slice(path);
+            put_record(&mut self.tree, &marked, stat, digest);
         }
         self.changed = true;
     }
@@ -181,6 +187,16 @@ impl Stat {
 
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Permissions, setuid, setgid and sticky.
+    pub(crate) fn permissions(&self) -> u32 {
+        self.mode & 0o7777
+    }
+
+    /// Nanoseconds since the epoch.
+    pub(crate) fn modified(&self) -> i64 {
+        self.modified
     }
 }
 

@@ -150,7 +150,8 @@ impl Tree {
     }
 }
 
-fn put_text(bytes: &mut Vec<u8>, text: &[u8]) {
+/// Appends `text` behind its length.
+pub(crate) fn put_text(bytes: &mut Vec<u8>, text: &[u8]) {
     let length = u32::try_from(text.len()).expect("paths are shorter than 4 GiB");
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(text);

@@ -12,6 +12,8 @@
 //! That is what Docker's own matcher does with `MatchesOrParentMatches`. Unlike git, a pattern without a slash matches at
 //! the root only: `target` leaves `crates/a/target` in. Reads no file; a pattern that is malformed is an error.
 
+use carrack_graph::PathFilter;
+
 /// A `.dockerignore`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dockerignore {
@@ -31,6 +33,8 @@ pub struct DockerignoreError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Pattern {
     takes_back: bool,
+    /// Cleaned; decides everything.
+    written: String,
     parts: Vec<Part>,
 }
 
@@ -68,13 +72,31 @@ impl Dockerignore {
             let cleaned = clean(rest).join("/");
             let error = || DockerignoreError { pattern: written.to_owned(), line: number + 1 };
             match parts(&cleaned) {
-                Some(parts) if !cleaned.is_empty() => patterns.push(Pattern { takes_back, parts }),
+                Some(parts) if !cleaned.is_empty() => {
+                    patterns.push(Pattern { takes_back, written: cleaned, parts });
+                }
                 Some(_) if takes_back => return Err(error()),
                 Some(_) => {}
                 None => return Err(error()),
             }
         }
         Ok(Self { patterns })
+    }
+
+    /// Patterns one by one, none of which is a comment. `None` if there are none.
+    pub(crate) fn of_patterns(patterns: &[String]) -> Result<Option<Self>, DockerignoreError> {
+        let mut all = Self::default();
+        for pattern in patterns {
+            // A space in front keeps a hash from being a comment.
+            all.patterns.extend(Self::parse(&format!(" {pattern}"))?.patterns);
+        }
+        Ok(Some(all).filter(|all| !all.patterns.is_empty()))
+    }
+
+    /// Whether a pattern leaves out all there is, apart from what is taken back in.
+    pub(crate) fn ignores_everything(&self) -> bool {
+        let all = ["*", "**", "**/*"];
+        self.patterns.iter().any(|pattern| !pattern.takes_back && all.contains(&pattern.written.as_str()))
     }
 
     /// Whether a path is left out. It is relative to the context and has slashes.
@@ -90,7 +112,48 @@ impl Dockerignore {
     }
 }
 
+impl PathFilter for Dockerignore {
+    fn ignores(&self, path: &str) -> bool {
+        Self::ignores(self, path)
+    }
+
+    /// Some pattern takes something back, and what it begins with does not lead elsewhere.
+    fn may_take_back(&self, folder: &str) -> bool {
+        let folder = folder.trim_matches('/');
+        self.patterns.iter().filter(|pattern| pattern.takes_back).any(|pattern| {
+            let fixed = pattern.fixed();
+            let leads_here = |inner: &str, outer: &str| {
+                inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            folder.is_empty() || fixed.is_empty() || leads_here(&fixed, folder) || leads_here(folder, &fixed)
+        })
+    }
+
+    fn fingerprint(&self) -> String {
+        let pattern = |pattern: &Pattern| {
+            let sign = if pattern.takes_back { "!" } else { "" };
+            format!("{sign}{:?}\n", pattern.written)
+        };
+        self.patterns.iter().map(pattern).collect()
+    }
+}
+
 impl Pattern {
+    /// The whole names that a pattern begins with.
+    fn fixed(&self) -> String {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(character) => text.push(*character),
+                _ => {
+                    text.truncate(text.rfind('/').unwrap_or(0));
+                    break;
+                }
+            }
+        }
+        text
+    }
+
     fn matches_it_or_a_folder_above(&self, path: &[&str]) -> bool {
         (1..=path.len()).any(|length| matches(&self.parts, &path[..length].join("/")))
     }
@@ -239,6 +302,30 @@ mod tests {
             let ignore = Dockerignore::parse(patterns).unwrap();
             assert_eq!(ignore.ignores(path), ignored, "{patterns:?} {path}");
         }
+    }
+
+    #[test]
+    fn folders_are_entered_for_what_is_taken_back() {
+        for (patterns, folder, enters) in [
+            ("*", "src", false),
+            ("*\n!src/main.rs", "src", true),
+            ("*\n!src/main.rs", "docs", false),
+            ("*\n!src/main.rs", "sr", false),
+            ("*\n!src", "src/deep", true),
+            ("*\n!src/*.rs", "src", true),
+            ("*\n!src/*.rs", "src/deep", true),
+            ("*\n!s*/a", "docs", true),
+            ("*\n!**/a", "docs", true),
+            ("*\n!a/b/c", "a/b", true),
+            ("*\n!a/b/c", "a/x", false),
+        ] {
+            let ignore = Dockerignore::parse(patterns).unwrap();
+            assert_eq!(ignore.may_take_back(folder), enters, "{patterns:?} {folder}");
+        }
+        let fingerprint = |text: &str| Dockerignore::parse(text).unwrap().fingerprint();
+        assert_eq!(fingerprint("/a/\n# c\n!b"), fingerprint("a\n!./b"));
+        assert_ne!(fingerprint("a\n!b"), fingerprint("!b\na"));
+        assert_ne!(fingerprint("a*b"), fingerprint("a\\*b"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use carrack_base::Cancel;
+use carrack_base::{Cancel, ContentDigest, Span};
 use carrack_context::ContextError;
-use carrack_graph::RecordError;
-use carrack_oci::LayerError;
+use carrack_graph::{RecordError, StepInfo};
+use carrack_oci::snapshot::SnapshotError;
+use carrack_oci::{ImageError, LayerError};
 use carrack_sandbox::{Exit, SandboxError};
 use carrack_store::StoreError;
 
@@ -87,6 +88,165 @@ pub enum EngineError {
         /// How often it was tried.
         runs: u32,
     },
+    /// A step of a stage failed.
+    #[error("{step}")]
+    InStep {
+        /// Its name.
+        step: String,
+        /// The instruction that asked for it.
+        origin: Option<Span>,
+        /// Why it failed.
+        #[source]
+        source: Box<EngineError>,
+    },
+    /// A command of a stage ended badly: the user's build failed.
+    #[error("the command failed")]
+    RunFailed {
+        /// How it ended.
+        exit: Exit,
+        /// The end of what it wrote.
+        transcript: String,
+    },
+    /// Bytes of a layer that is known by its digest can't be had: the build begins again without it.
+    #[error("the layer {snapshot} is not here")]
+    LostLayer {
+        /// The layer.
+        snapshot: ContentDigest,
+    },
+    /// Another step failed first.
+    #[error("stopped because another step failed")]
+    Stopped,
+    /// Something is where something else should go.
+    #[error("{path} is something else")]
+    InTheWay {
+        /// The path in the image.
+        path: String,
+    },
+    /// What should be copied or mounted is not there.
+    #[error("{path} is not in {of}")]
+    NoSource {
+        /// The path as it was written.
+        path: String,
+        /// Where it was looked for.
+        of: String,
+    },
+    /// A program would not start in its image.
+    #[error("{program} cannot start in {base}: {library} {}", match symbol {
+        Some(symbol) => format!("has no {symbol}"),
+        None => "is missing".to_owned(),
+    })]
+    CannotStart {
+        /// Where the program is in the image.
+        program: String,
+        /// The image.
+        base: String,
+        /// The loader or library concerned.
+        library: String,
+        /// The program or library that needs it.
+        needed_by: String,
+        /// A symbol with its version that the library does not have; the library itself is missing if there is none.
+        symbol: Option<String>,
+    },
+    /// Links of an image lead in circles.
+    #[error("links of {path} lead in circles")]
+    CircularLink {
+        /// The path in the image.
+        path: String,
+    },
+    /// An image does not know a user or group.
+    #[error("there is no {what} `{name}`")]
+    UnknownUser {
+        /// `user` or `group`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A command must have a secret that nobody gave.
+    #[error("there is no secret `{id}`")]
+    NoSecret {
+        /// Its name.
+        id: String,
+    },
+    /// A command must have an SSH agent that nobody gave.
+    #[error("there is no SSH agent `{id}`")]
+    NoAgent {
+        /// Its name.
+        id: String,
+    },
+    /// The bytes of an image's layers can't be had.
+    #[error("fetch the layers of {image}")]
+    Layers {
+        /// The image.
+        image: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file can't be downloaded.
+    #[error("download {url}")]
+    Download {
+        /// Its address.
+        url: String,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A downloaded file is another one than it should be.
+    #[error("{url} has the digest {found}, not {expected}")]
+    Checksum {
+        /// Its address.
+        url: String,
+        /// What it should have.
+        expected: carrack_base::Digest,
+        /// What it has.
+        found: carrack_base::Digest,
+    },
+    /// Git failed.
+    #[error("get {remote} with git")]
+    Git {
+        /// The repository.
+        remote: String,
+        /// What it said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A repository has no branch, tag or commit of this name.
+    #[error("{remote} has no {reference}")]
+    NoReference {
+        /// The repository.
+        remote: String,
+        /// The name.
+        reference: String,
+    },
+    /// A name of a repository means another commit than it should.
+    #[error("{remote} is at {found}, not {expected}")]
+    OtherCommit {
+        /// The repository.
+        remote: String,
+        /// What its name should begin with.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A layer that was kept is damaged, and so is what was made in its place.
+    #[error("the layer {snapshot} is damaged")]
+    DamagedSnapshot {
+        /// The layer.
+        snapshot: ContentDigest,
+    },
+    /// An image's configuration is not one.
+    #[error("cannot read the image's configuration")]
+    Configuration {
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An image in the store can't be read.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A layer could not be unpacked, read or packed.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -124,6 +284,20 @@ impl EngineError {
             ) => Self::Cancelled { signal },
             (error, _) => error,
         }
+    }
+
+    /// Says in which step it happened. What ended for a reason elsewhere stays as it is.
+    pub(crate) fn in_step(self, info: &StepInfo) -> Self {
+        match self {
+            Self::InStep { .. } | Self::Stopped | Self::Cancelled { .. } | Self::LostLayer { .. } => self,
+            error => {
+                Self::InStep { step: info.name.clone(), origin: info.origin.clone(), source: Box::new(error) }
+            }
+        }
+    }
+
+    pub(crate) fn elf(artifact: &str, error: ElfError) -> Self {
+        Self::closure(artifact, ClosureError::Elf(error))
     }
 
     pub(crate) fn closure(artifact: &str, error: ClosureError) -> Self {

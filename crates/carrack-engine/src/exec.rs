@@ -23,28 +23,24 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use carrack_base::{BuildEvent, Cancel, ContentDigest, EventSink, StepId, StepOutcome};
 use carrack_graph::{
     ChosenUnit, ExecMount, ExecOp, ExecRoot, HarvestedUnit, Observed, OfferedUnit, Places, Run, Tool,
 };
-use carrack_sandbox::{Child, Command, Exit, IdMap, Launcher, Mount, Root, Sandbox, Stdio, Support};
+use carrack_sandbox::{Child, Command, Exit, IdMap, Launcher, Mount, Network, Root, Sandbox, Stdio, Support};
 use carrack_store::{NewUnit, Scratch, Store, Taking, TargetFolder, UnitAge};
-use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::error::{At, EngineError};
 use crate::inputs::{Inputs, Sources};
+use crate::process;
 use crate::shared::{Offers, SharedCaches};
 use crate::world::{Moment, Seen, changed};
 use crate::written;
 
-/// How often a build that waits for its command looks whether it has to stop.
-const PATIENCE: Duration = Duration::from_millis(20);
 const HOSTNAME: &str = "carrack";
 
 /// Everything that a run needs besides its op.
@@ -351,7 +347,7 @@ impl Runner<'_> {
                 (true, false) => UnitAge::New,
                 (true, true) => UnitAge::Ran,
             },
-            from: target.to_owned(),
+            from: target.into(),
         });
         if let Err(error) = self.store.keep_units(new.collect(), taking) {
             // The build is as good without: the next one compiles again.
@@ -378,13 +374,13 @@ impl Runner<'_> {
         let pipes = [child.stdout.take(), child.stderr.take()];
         let exit = std::thread::scope(|scope| {
             scope.spawn(|| {
-                pump(pipes, |pipe, bytes| match pipe {
+                process::pump(pipes, |pipe, bytes| match pipe {
                     0 => run.stdout(bytes, self.events),
                     _ => run.stderr(bytes, self.events),
                 });
                 run.close(self.events);
             });
-            self.wait(&mut child)
+            process::wait(&mut child, &|| self.cancel.is_cancelled())
         })?;
         Ok(exit)
     }
@@ -395,25 +391,6 @@ impl Runner<'_> {
         let empty = scratch.path().join("sandbox");
         fs::create_dir(&empty).at("create", &empty)?;
         Ok((scratch, empty))
-    }
-
-    fn wait(&self, child: &mut Child) -> Result<Exit, EngineError> {
-        let control = child.control();
-        std::thread::scope(|scope| {
-            let (done, is_done) = std::sync::mpsc::channel::<()>();
-            scope.spawn(move || {
-                // Ends when `done` is dropped, or kills the command when the build has to stop.
-                while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = is_done.recv_timeout(PATIENCE) {
-                    if self.cancel.is_cancelled() {
-                        control.kill();
-                        return;
-                    }
-                }
-            });
-            let exit = child.wait();
-            drop(done);
-            Ok(exit?)
-        })
     }
 
     fn spawn_isolated(
@@ -439,6 +416,7 @@ impl Runner<'_> {
                     upper: folder.join("upper"),
                     work: folder.join("work"),
                     target: target.clone(),
+                    writable: true,
                 },
                 ExecMount::Folder { source, target } => {
                     Mount::Bind { source: source.clone(), target: target.clone(), writable: true }
@@ -461,6 +439,7 @@ impl Runner<'_> {
                 upper: folder.join("target"),
                 work: folder.join("work-target"),
                 target,
+                writable: true,
             },
             Found::Nothing | Found::Planted => {
                 Mount::Bind { source: folder.join("target"), target, writable: true }
@@ -473,6 +452,8 @@ impl Runner<'_> {
             hostname: HOSTNAME.to_owned(),
             user: None,
             ids: IdMap::Caller,
+            network: Network::Host,
+            shm_size: None,
             scratch: scratch.to_owned(),
         };
         Ok(self.launcher.spawn(&command, &sandbox)?)
@@ -590,6 +571,7 @@ fn command(op: &ExecOp, place: impl Fn(&str) -> String) -> Command {
         stdin: Stdio::Null,
         stdout: Stdio::Piped,
         stderr: Stdio::Piped,
+        limits: Vec::new(),
     }
 }
 
@@ -597,31 +579,4 @@ fn write_text(path: &Path, text: &str) -> Result<(), EngineError> {
     let folder = path.parent().expect("the text is in a folder");
     fs::create_dir_all(folder).at("create", folder)?;
     fs::write(path, text).at("write", path)
-}
-
-/// Reads until the other sides close. A pipe that fails is a closed one: how the command ended tells the rest.
-///
-/// The first pipe has precedence: what a command wrote there before it wrote to the second is also taken before. Cargo
-/// puts its diagnostics on standard output and its last words, which speak of them, on standard error.
-fn pump(pipes: [Option<impl Read + AsFd>; 2], mut take: impl FnMut(usize, &[u8])) {
-    let mut open: Vec<(usize, _)> =
-        pipes.into_iter().enumerate().filter_map(|(number, pipe)| Some((number, pipe?))).collect();
-    let mut buffer = vec![0; 64 * 1024];
-    while !open.is_empty() {
-        let ready = {
-            let mut polled: Vec<PollFd<'_>> =
-                open.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
-            // Without an answer all are as good as ready: reading waits, or fails for a reason.
-            match poll(&mut polled, None) {
-                Ok(_) => polled.iter().position(|polled| !polled.revents().is_empty()).unwrap_or(0),
-                Err(_) => 0,
-            }
-        };
-        let (number, pipe) = &mut open[ready];
-        match pipe.read(&mut buffer) {
-            Ok(length) if length > 0 => take(*number, &buffer[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(_) | Err(_) => drop(open.remove(ready)),
-        }
-    }
 }

@@ -29,23 +29,9 @@ impl Solver<'_> {
         let titles: Vec<&str> = layers.iter().map(|layer| layer.title).collect();
         let image = Image::assemble(config(&op.settings, &titles), &parts, BTreeMap::new());
 
-        let mut unchanged = true;
-        for bytes in [image.config_bytes(), image.manifest_bytes()] {
-            if self.store().blob_path(&carrack_base::Digest::of(bytes)).is_none() {
-                self.store().put_bytes(bytes)?;
-                unchanged = false;
-            }
-        }
-        let created_at = i64::try_from(op.settings.created).unwrap_or(i64::MAX);
-        let mut known = false;
-        for tag in &op.tags {
-            let row = self.store().image(tag)?;
-            known |= row.is_some();
-            if row.is_none_or(|row| row.manifest != image.digest()) {
-                self.store().tag_image(tag, &image.digest(), image.layers_size(), created_at)?;
-                unchanged = false;
-            }
-        }
+        let known = op.tags.iter().map(|tag| Ok(self.store().image(tag)?.is_some()));
+        let known = known.collect::<Result<Vec<bool>, EngineError>>()?.contains(&true);
+        let unchanged = self.put_image(&image, &op.tags, op.settings.created)?;
         let reason = if unchanged { None } else { self.what_changed(op, &record, known)? };
         let digest = image.digest();
         let ready = BuildEvent::ImageReady {
@@ -67,6 +53,30 @@ impl Solver<'_> {
             unchanged,
         };
         Ok(Finished { built, news: why.into_iter().chain([ready]).collect() })
+    }
+
+    /// Writes an image's documents and gives it its names. Says whether all of that was there already.
+    pub(crate) fn put_image(
+        &self,
+        image: &Image,
+        tags: &[String],
+        created: u64,
+    ) -> Result<bool, EngineError> {
+        let mut unchanged = true;
+        for bytes in [image.config_bytes(), image.manifest_bytes()] {
+            if self.store().blob_path(&carrack_base::Digest::of(bytes)).is_none() {
+                self.store().put_bytes(bytes)?;
+                unchanged = false;
+            }
+        }
+        let created_at = i64::try_from(created).unwrap_or(i64::MAX);
+        for tag in tags {
+            if self.store().image(tag)?.is_none_or(|row| row.manifest != image.digest()) {
+                self.store().tag_image(tag, &image.digest(), image.layers_size(), created_at)?;
+                unchanged = false;
+            }
+        }
+        Ok(unchanged)
     }
 
     /// Why the command behind a layer gave another result, if nobody has said so.
@@ -106,7 +116,7 @@ fn count<T>(layers: impl Iterator<Item = T>) -> u32 {
 /// Titles of the layers whose content a command makes.
 const PROGRAMS: [&str; 1] = ["binary"];
 
-fn part(layer: &LayerValue) -> Layer {
+pub(crate) fn part(layer: &LayerValue) -> Layer {
     let written = &layer.written;
     Layer {
         descriptor: Descriptor::new(media_type::LAYER_GZIP, written.digest, written.size),

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use carrack_base::{Cancel, ContentDigest};
-use carrack_context::{ContextError, Entry, EntryKind, StatCache, Tree, Walk, file_digest, tree};
+use carrack_context::{
+    Context, ContextError, ContextFilter, Entry, EntryKind, StatCache, Tree, Walk, file_digest, tree,
+};
 use carrack_graph::{HostTree, Listing, TreeOp};
 use carrack_store::Store;
 
@@ -90,6 +92,24 @@ impl<'a> Inputs<'a> {
         // A cache that can't be kept costs time next time, nothing else.
         let _ = cache.save(&path);
         state.trees.insert(key, content.clone());
+        Ok(content)
+    }
+
+    /// The content of a build context. `fingerprint` says what `filter` leaves out.
+    ///
+    /// Errors: as [`Inputs::sources`].
+    pub(crate) fn context(
+        &self,
+        root: &Path,
+        filter: Option<&dyn ContextFilter>,
+        fingerprint: &str,
+    ) -> Result<Arc<Context>, ContextError> {
+        let id = id_of(root, &[PathBuf::from("context"), PathBuf::from(fingerprint)]);
+        let path = self.store.stat_cache_path(&id).expect("digits are a valid id");
+        let mut cache = StatCache::load(&path);
+        let content = Arc::new(carrack_context::context(root, filter, &mut cache, &self.cancel)?);
+        // As below: losing it costs time only.
+        let _ = cache.save(&path);
         Ok(content)
     }
 

@@ -27,15 +27,19 @@
 //!
 //! An [`EngineError`]. Whatever the end, what is in the store is whole: blobs first, the index last.
 
+mod blobs;
 mod closure;
 mod error;
 mod exec;
+mod harvested;
 mod image;
 mod inputs;
 mod keys;
 mod layer;
 mod listing;
 mod memo;
+mod process;
+mod root;
 mod shared;
 mod solve;
 mod why;
@@ -46,19 +50,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use carrack_base::{Cancel, EventSink};
-use carrack_graph::{Backend, BuildGraph, BuiltImage, Tool};
+use carrack_graph::{Backend, BuildGraph, BuiltImage, CalledProgram, Tool};
 use carrack_sandbox::Launcher;
 use carrack_store::Store;
 
+pub use blobs::StoreBlobs;
 pub use error::EngineError;
+pub use harvested::{PATIENCE, keep_harvested, take_locks};
 pub use inputs::{Inputs, Source, Sources};
-pub use shared::{Offers, Patience, Shared, SharedCaches};
+pub use root::{
+    FetchedLayers, KeptLayer, LayerRule, LayerSource, Secret, Supplies, check_out, kept_layers,
+    remove_layers, unpack_archive,
+};
+pub use shared::{Mode, Offers, Patience, Shared, SharedCaches, export_mounts, import_mounts};
 
 /// What a caller may choose about a build.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Uses nothing that an earlier build left.
     pub no_cache: bool,
+    /// Uses and keeps no units around the calls of programs by commands of a root.
+    pub no_units: bool,
+    /// Whether files belong to this process, whatever their owners should be: it may not give any away.
+    pub keeps_files: bool,
 }
 
 /// The embedded engine.
@@ -68,6 +82,9 @@ pub struct Engine<'a> {
     launcher: Launcher,
     tools: BTreeMap<&'static str, Arc<dyn Tool>>,
     shared: SharedCaches,
+    source: Option<&'a dyn LayerSource>,
+    supplies: Supplies,
+    called: Option<Arc<dyn CalledProgram>>,
     options: Options,
 }
 
@@ -75,7 +92,8 @@ impl<'a> Engine<'a> {
     /// An engine that keeps everything in `store` and starts commands through `launcher`.
     pub fn new(store: &'a Store, inputs: &'a Inputs<'a>, launcher: Launcher, options: Options) -> Self {
         let (tools, shared) = (BTreeMap::new(), SharedCaches::default());
-        Self { store, inputs, launcher, tools, shared, options }
+        let (source, supplies, called) = (None, Supplies::default(), None);
+        Self { store, inputs, launcher, tools, shared, source, supplies, called, options }
     }
 
     /// Makes a program known by the name that [`carrack_graph::ExecOp::tool`] uses.
@@ -89,6 +107,27 @@ impl<'a> Engine<'a> {
     #[must_use]
     pub fn with_shared_caches(mut self, shared: SharedCaches) -> Self {
         self.shared = shared;
+        self
+    }
+
+    /// Fetches layers of images from there.
+    #[must_use]
+    pub fn with_layers_from(mut self, source: &'a dyn LayerSource) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// Gives commands what no graph has: secrets, agents, certificates.
+    #[must_use]
+    pub fn with_supplies(mut self, supplies: Supplies) -> Self {
+        self.supplies = supplies;
+        self
+    }
+
+    /// Puts kept units around the calls of this program by commands of a root, unless the options say otherwise.
+    #[must_use]
+    pub fn with_called_program(mut self, called: Arc<dyn CalledProgram>) -> Self {
+        self.called = Some(called);
         self
     }
 
@@ -109,6 +148,7 @@ impl Backend<BuildGraph> for Engine<'_> {
         let solver = solve::Solver::new(self, graph, self.inputs, events, cancel);
         let built = solver.images().and_then(|images| {
             solver.share()?;
+            solver.share_steps()?;
             Ok(images)
         });
         let built = built.map_err(|error| EngineError::or_cancelled(error, cancel));

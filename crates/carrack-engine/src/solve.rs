@@ -4,14 +4,14 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use carrack_base::{BuildEvent, Cancel, ContentDigest, EventSink, StepId};
-use carrack_context::ContextError;
+use carrack_context::{ContextError, ContextFilter};
 use carrack_graph::{
-    BuildGraph, BuiltImage, ClosureOp, ExecMount, ExecOp, KeyRecord, LayerOp, NodeId, Observed, Op, Places,
-    TreeOp,
+    BuildGraph, BuiltImage, ClosureOp, CopyOp, ExecMount, ExecOp, FetchOp, FolderOp, GitOp, KeyRecord,
+    LayerOp, NodeId, Observed, Op, Places, RunOp, StepInfo, TreeOp,
 };
 use carrack_store::{Batch, Bucket, Store};
 use serde::de::DeserializeOwned;
@@ -20,9 +20,11 @@ use serde::{Deserialize, Serialize};
 use crate::closure::ClosureEntry;
 use crate::error::EngineError;
 use crate::exec::{Ran, Runner, Workbench, mounted};
+use crate::image::Finished;
 use crate::inputs::{Inputs, Sources};
 use crate::layer::WrittenLayer;
 use crate::memo::{Learned, Memo, Memos};
+use crate::root::{ContextFiles, Files, Filter, Layers, RootValue, Stack};
 use crate::shared::SharedResult;
 use crate::world::changed;
 use crate::{Engine, keys, listing, why};
@@ -37,9 +39,12 @@ pub(crate) struct Solver<'a> {
     pub(crate) events: &'a dyn EventSink,
     pub(crate) cancel: &'a Cancel,
     pub(crate) inputs: &'a Inputs<'a>,
+    pub(crate) layers: Layers<'a>,
     /// One slot for each op; holding it while solving is what makes each op run once.
     values: Vec<Mutex<Option<Value>>>,
-    next_step: AtomicU32,
+    pub(crate) next_step: AtomicU32,
+    /// Set once a step has failed: the others need not go on.
+    stopped: AtomicBool,
     /// The units of each run, with their realm.
     units: Mutex<Vec<(ContentDigest, HashSet<ContentDigest>)>>,
 }
@@ -50,6 +55,8 @@ enum Value {
     Exec(Arc<ExecValue>),
     Closure(Arc<ClosureValue>),
     Layer(Arc<LayerValue>),
+    Root(Arc<RootValue>),
+    Files(Arc<ContextFiles>),
 }
 
 /// A command's result.
@@ -94,22 +101,33 @@ impl<'a> Solver<'a> {
         cancel: &'a Cancel,
     ) -> Self {
         let values = graph.ops().iter().map(|_| Mutex::new(None)).collect();
-        let (next_step, units) = (AtomicU32::new(0), Mutex::default());
-        Self { engine, graph, events, cancel, inputs, values, next_step, units }
+        let (next_step, stopped, units) = (AtomicU32::new(0), AtomicBool::new(false), Mutex::default());
+        let gives_away = !engine.options.keeps_files;
+        let layers = Layers::new(engine.store, engine.source, gives_away, &engine.shared, events);
+        Self { engine, graph, events, cancel, inputs, layers, values, next_step, stopped, units }
     }
 
     /// All images of the graph, in its order.
     pub(crate) fn images(&self) -> Result<Vec<BuiltImage>, EngineError> {
-        match self.try_images() {
-            // The kept result can't be had any more; what the command makes now is as good.
-            Err(EngineError::Irreproducible { .. }) => {
-                self.inputs.forget();
-                for value in &self.values {
-                    *value.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut is_second = false;
+        loop {
+            match self.try_images() {
+                // The kept result can't be had any more; what the command makes now is as good.
+                Err(EngineError::Irreproducible { .. }) if !is_second => {
+                    is_second = true;
+                    self.inputs.forget();
                 }
-                self.try_images()
+                // The step that made this layer runs again. Whatever else was found is found once more.
+                Err(EngineError::LostLayer { snapshot }) if !self.layers.lose(&snapshot) => {
+                    return Err(EngineError::DamagedSnapshot { snapshot });
+                }
+                Err(EngineError::LostLayer { .. }) => {}
+                result => return result,
             }
-            result => result,
+            self.stopped.store(false, Ordering::Relaxed);
+            for value in &self.values {
+                *value.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
         }
     }
 
@@ -122,15 +140,14 @@ impl<'a> Solver<'a> {
             }
         }
         let results = std::thread::scope(|scope| {
-            let running: Vec<_> = images.iter().map(|image| scope.spawn(|| self.image(*image))).collect();
+            let running: Vec<_> = images.iter().map(|image| scope.spawn(|| self.finished(*image))).collect();
             running
                 .into_iter()
                 .map(|image| image.join().expect("solving an image does not panic"))
                 .collect::<Vec<_>>()
         });
         let mut built = Vec::new();
-        for finished in results {
-            let finished = finished?;
+        for finished in none_failed(results)? {
             finished.news.into_iter().for_each(|event| self.events.emit(event));
             built.push(finished.built);
         }
@@ -199,15 +216,125 @@ impl<'a> Solver<'a> {
         if let Some(signal) = self.cancel.signal() {
             return Err(EngineError::Cancelled { signal });
         }
+        if self.is_stopped() {
+            return Err(EngineError::Stopped);
+        }
+        let solved = self.side_by_side(node).and_then(|()| self.solve(node));
+        if solved.is_err() {
+            self.stopped.store(true, Ordering::Relaxed);
+        }
+        let value = solved?;
+        *slot = Some(value.clone());
+        Ok(value)
+    }
+
+    /// Solves the inputs of an op, each on a thread of its own if there are several.
+    fn side_by_side(&self, node: NodeId) -> Result<(), EngineError> {
+        let inputs = self.graph.op(node).inputs();
+        let [(first, _), others @ ..] = &inputs[..] else { return Ok(()) };
+        if others.is_empty() || !matches!(self.graph.op(node), Op::Run(_) | Op::Copy(_)) {
+            return Ok(());
+        }
+        let results = std::thread::scope(|scope| {
+            let others: Vec<_> = others.iter().map(|(other, _)| scope.spawn(|| self.value(*other))).collect();
+            let first = self.value(*first);
+            let others = others.into_iter().map(|other| other.join().expect("solving does not panic"));
+            std::iter::once(first).chain(others).collect::<Vec<_>>()
+        });
+        none_failed(results).map(drop)
+    }
+
+    fn solve(&self, node: NodeId) -> Result<Value, EngineError> {
+        let in_step =
+            |info: &StepInfo, result: Result<RootValue, EngineError>| -> Result<Value, EngineError> {
+                let root = result.map_err(|error| error.in_step(info));
+                Ok(Value::Root(Arc::new(root?)))
+            };
         let value = match self.graph.op(node) {
             Op::Tree(op) => Value::Sources(Arc::new(self.inputs.sources(op)?)),
             Op::Exec(op) => Value::Exec(Arc::new(self.exec(op)?)),
             Op::Closure(op) => Value::Closure(Arc::new(self.closure(op)?)),
             Op::Layer(op) => Value::Layer(Arc::new(self.layer(op)?)),
-            Op::Image(_) => unreachable!("no op needs an image"),
+            Op::Base(op) => in_step(
+                &op.step,
+                match &op.image {
+                    Some(image) => self.layers.of_image(&Arc::new(image.clone())),
+                    None => Ok(RootValue::default()),
+                },
+            )?,
+            Op::Run(op) => in_step(&op.step, self.run_step(op))?,
+            Op::Copy(op) => in_step(&op.step, self.copy(op))?,
+            Op::Folder(op) => in_step(&op.step, self.folder(op))?,
+            Op::Fetch(op) => in_step(&op.step, self.fetch(op))?,
+            Op::Git(op) => in_step(&op.step, self.git(op))?,
+            Op::Context(op) => {
+                let filter = op.filter.as_deref().map(Filter);
+                let filter = filter.as_ref().map(|filter| filter as &dyn ContextFilter);
+                let fingerprint = op.filter.as_ref().map(|filter| filter.fingerprint()).unwrap_or_default();
+                let content = self.inputs.context(&op.folder, filter, &fingerprint)?;
+                Value::Files(Arc::new(ContextFiles { folder: op.folder.clone(), content }))
+            }
+            Op::Image(_) | Op::Stage(_) => unreachable!("no op needs an image"),
         };
-        *slot = Some(value.clone());
         Ok(value)
+    }
+
+    /// Whether a step has failed.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    fn finished(&self, node: NodeId) -> Result<Finished, EngineError> {
+        match self.graph.op(node) {
+            Op::Stage(op) => self.stage(op),
+            _ => self.image(node),
+        }
+    }
+
+    pub(crate) fn root_value(&self, node: NodeId) -> Result<Arc<RootValue>, EngineError> {
+        match self.value(node)? {
+            Value::Root(value) => Ok(value),
+            _ => unreachable!("the graph checked the kind of each input"),
+        }
+    }
+
+    /// What can be copied from an op's result.
+    pub(crate) fn files(&self, node: NodeId) -> Result<Arc<dyn Files + Send>, EngineError> {
+        match self.value(node)? {
+            Value::Files(files) => Ok(files),
+            Value::Root(root) => Ok(Arc::new(self.layers.stack(&root)?)),
+            _ => unreachable!("the graph checked the kind of each input"),
+        }
+    }
+
+    /// An op's result as a root, if it is one.
+    pub(crate) fn root_of(&self, node: NodeId) -> Result<Option<Arc<RootValue>>, EngineError> {
+        match self.value(node)? {
+            Value::Root(root) => Ok(Some(root)),
+            _ => Ok(None),
+        }
+    }
+
+    /// An op's result as a stack of folders, if it is one.
+    pub(crate) fn stack_of(&self, node: NodeId) -> Result<Option<Stack>, EngineError> {
+        match self.value(node)? {
+            Value::Root(root) => Ok(Some(self.layers.stack(&root)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// What people call the result of an op.
+    pub(crate) fn called(&self, node: NodeId) -> String {
+        match self.graph.op(node) {
+            Op::Context(op) => format!("the context {}", op.folder.display()),
+            Op::Base(op) => op.image.as_ref().map_or("scratch", |image| &image.reference).to_owned(),
+            Op::Run(RunOp { step, .. })
+            | Op::Copy(CopyOp { step, .. })
+            | Op::Folder(FolderOp { step, .. })
+            | Op::Fetch(FetchOp { step, .. })
+            | Op::Git(GitOp { step, .. }) => step.name.clone(),
+            other => other.kind().to_owned(),
+        }
     }
 
     pub(crate) fn exec_value(&self, node: NodeId) -> Result<Arc<ExecValue>, EngineError> {
@@ -632,6 +759,19 @@ impl<'a> Solver<'a> {
             listing::decode(&kept)
         })))
     }
+}
+
+/// All results, or the first failure: not one that only followed from another.
+fn none_failed<T>(results: Vec<Result<T, EngineError>>) -> Result<Vec<T>, EngineError> {
+    let (mut values, mut failures) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => values.push(value),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    failures.sort_by_key(|failure| matches!(failure, EngineError::Stopped));
+    failures.into_iter().next().map_or(Ok(values), Err)
 }
 
 enum Recalled<V> {

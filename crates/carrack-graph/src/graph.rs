@@ -29,14 +29,14 @@ pub enum GraphError {
         input: usize,
     },
     /// An op names an op of a kind that it can't use.
-    #[error("op {op} needs {expected} from op {input}, which gives something else")]
+    #[error("op {op} needs {} from op {input}, which gives something else", expected.join(" or "))]
     WrongInput {
         /// The op that was added.
         op: usize,
         /// What it named.
         input: usize,
         /// What would have fitted.
-        expected: &'static str,
+        expected: &'static [&'static str],
     },
 }
 
@@ -49,12 +49,22 @@ impl BuildGraph {
         for (input, expected) in op.inputs() {
             let found =
                 self.ops.get(input.0).ok_or(GraphError::UnknownInput { op: number, input: input.0 })?;
-            if found.kind() != expected {
+            if !expected.contains(&found.kind()) {
                 return Err(GraphError::WrongInput { op: number, input: input.0, expected });
             }
         }
         self.ops.push(op);
         Ok(NodeId(number))
+    }
+
+    /// Adds all ops of another graph, which have nothing to do with those of this one.
+    pub fn append(&mut self, other: Self) {
+        let offset = self.ops.len();
+        let moved = other.ops.into_iter().map(|mut op| {
+            op.for_each_input(&mut |input| input.0 += offset);
+            op
+        });
+        self.ops.extend(moved);
     }
 
     /// All ops, each behind the ones that it needs.
@@ -74,7 +84,7 @@ impl BuildGraph {
 
     /// The images that the graph makes, in the order in which they were added.
     pub fn images(&self) -> impl Iterator<Item = NodeId> {
-        self.nodes().filter(|node| matches!(self.op(*node), Op::Image(_)))
+        self.nodes().filter(|node| self.op(*node).kind() == "image")
     }
 }
 
@@ -89,6 +99,6 @@ mod tests {
         let closure = |exec| Op::Closure(ClosureOp { exec, artifact: "app".into(), timezones: false });
         assert_eq!(graph.add(closure(NodeId(0))), Err(GraphError::UnknownInput { op: 0, input: 0 }));
         let tree = graph.add(Op::Tree(TreeOp { trees: Vec::new() })).unwrap();
-        assert!(matches!(graph.add(closure(tree)), Err(GraphError::WrongInput { expected: "exec", .. })));
+        assert!(matches!(graph.add(closure(tree)), Err(GraphError::WrongInput { expected: ["exec"], .. })));
     }
 }

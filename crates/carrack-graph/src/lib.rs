@@ -4,12 +4,17 @@
 //! of every step is the digest of a [`KeyRecord`]; the record is kept, so that two of them can be compared field by
 //! field ([`KeyRecord::changes`]) when someone asks why a step ran again.
 
+mod call;
 mod graph;
+mod mode;
 mod op;
 mod port;
 mod record;
+mod stage;
 
+pub use call::{Call, CallPlace, CalledProgram, Invocation, LocalUnit, Question, RootView};
 pub use graph::{BuildGraph, GraphError, NodeId};
+pub use mode::{ModeChange, ModeClause};
 pub use op::{
     AddedFile, BuildFolder, ClosureOp, EnvValue, ExecMount, ExecOp, ExecRoot, HostTree, ImageOp,
     ImageSettings, LayerOp, LayerPart, Op, Owner, Probe, TreeOp,
@@ -18,3 +23,8 @@ pub use port::{
     Backend, BuiltImage, ChosenUnit, HarvestedUnit, Observed, OfferedUnit, Places, Run, Tool, World,
 };
 pub use record::{Change, ChangeKind, Field, KeyRecord, Listing, RecordError};
+pub use stage::{
+    AgentMount, BaseOp, CacheMount, CacheSharing, ContextOp, CopyOp, CopySource, FetchOp, FolderOp, GitOp,
+    ImageResolver, Network, PathFilter, ResolvedImage, RunMount, RunOp, SecretMount, StageOp, StageProgram,
+    StepInfo, Unpack,
+};

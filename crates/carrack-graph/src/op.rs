@@ -3,7 +3,10 @@ use std::path::PathBuf;
 
 use carrack_base::{ImagePath, Platform};
 
-use crate::NodeId;
+use crate::{
+    BaseOp, ContextOp, CopyOp, CopySource, FetchOp, FolderOp, GitOp, NodeId, RunMount, RunOp, StageOp,
+    StageProgram,
+};
 
 /// One thing that a build has to do.
 #[derive(Debug, Clone)]
@@ -18,6 +21,22 @@ pub enum Op {
     Layer(LayerOp),
     /// One image.
     Image(ImageOp),
+    /// A root file system to start from.
+    Base(BaseOp),
+    /// A command that changes a root file system.
+    Run(RunOp),
+    /// Files that are put into a root file system.
+    Copy(CopyOp),
+    /// A folder that is made in a root file system, unless it is there.
+    Folder(FolderOp),
+    /// A folder of the host, from which a step takes what it selects.
+    Context(ContextOp),
+    /// A file that is downloaded.
+    Fetch(FetchOp),
+    /// A commit of a git repository.
+    Git(GitOp),
+    /// An image that is a root file system and a configuration.
+    Stage(StageOp),
 }
 
 /// Folders of the host whose content is an input.
@@ -281,26 +300,107 @@ impl Op {
             Self::Exec(_) => "exec",
             Self::Closure(_) => "closure",
             Self::Layer(_) => "layer",
-            Self::Image(_) => "image",
+            Self::Image(_) | Self::Stage(_) => "image",
+            Self::Base(_) | Self::Run(_) | Self::Copy(_) | Self::Folder(_) => "root",
+            Self::Context(_) | Self::Fetch(_) | Self::Git(_) => "files",
         }
     }
 
-    /// What it needs, with the kind that each has to be of.
-    pub fn inputs(&self) -> Vec<(NodeId, &'static str)> {
+    /// What it needs, with the kinds of which each may be.
+    pub fn inputs(&self) -> Vec<(NodeId, &'static [&'static str])> {
+        const ROOT: &[&str] = &["root"];
+        const FILES: &[&str] = &["files", "root"];
         match self {
-            Self::Tree(_) => Vec::new(),
-            Self::Exec(exec) => vec![(exec.sources, "tree")],
-            Self::Closure(closure) => vec![(closure.exec, "exec")],
+            Self::Tree(_) | Self::Base(_) | Self::Context(_) | Self::Fetch(_) | Self::Git(_) => Vec::new(),
+            Self::Exec(exec) => vec![(exec.sources, &["tree"])],
+            Self::Closure(closure) => vec![(closure.exec, &["exec"])],
             Self::Layer(layer) => layer
                 .parts
                 .iter()
                 .filter_map(|part| match part {
-                    LayerPart::Artifact { exec, .. } => Some((*exec, "exec")),
-                    LayerPart::Closure(closure) => Some((*closure, "closure")),
+                    LayerPart::Artifact { exec, .. } => Some((*exec, &["exec"][..])),
+                    LayerPart::Closure(closure) => Some((*closure, &["closure"][..])),
                     LayerPart::Added(_) | LayerPart::Text { .. } | LayerPart::Folder { .. } => None,
                 })
                 .collect(),
-            Self::Image(image) => image.layers.iter().map(|layer| (*layer, "layer")).collect(),
+            Self::Image(image) => image.layers.iter().map(|layer| (*layer, &["layer"][..])).collect(),
+            Self::Run(run) => {
+                let mounted = run.mounts.iter().filter_map(|mount| match mount {
+                    RunMount::Bind { from, .. } => Some((*from, FILES)),
+                    RunMount::Cache(cache) => cache.from.map(|from| (from, FILES)),
+                    RunMount::Memory { .. }
+                    | RunMount::Secret(_)
+                    | RunMount::Agent(_)
+                    | RunMount::Text { .. } => None,
+                });
+                std::iter::once((run.root, ROOT)).chain(mounted).collect()
+            }
+            Self::Copy(copy) => {
+                let sources = copy.sources.iter().filter_map(|source| match source {
+                    CopySource::Files { from, .. } => Some((*from, FILES)),
+                    CopySource::Text { .. } => None,
+                });
+                std::iter::once((copy.onto, ROOT)).chain(sources).collect()
+            }
+            Self::Folder(folder) => vec![(folder.onto, ROOT)],
+            Self::Stage(stage) => {
+                let layers = stage.layers.iter().map(|layer| (*layer, &["layer"][..]));
+                let made = stage.programs.iter().filter_map(|program| match program {
+                    StageProgram::Artifact { exec, .. } => Some((*exec, &["exec"][..])),
+                    StageProgram::File(_) => None,
+                });
+                std::iter::once((stage.root, ROOT)).chain(layers).chain(made).collect()
+            }
+        }
+    }
+
+    /// Calls `change` with everything that it needs, so that it can be another node.
+    pub(crate) fn for_each_input(&mut self, change: &mut dyn FnMut(&mut NodeId)) {
+        match self {
+            Self::Tree(_) | Self::Base(_) | Self::Context(_) | Self::Fetch(_) | Self::Git(_) => {}
+            Self::Exec(exec) => change(&mut exec.sources),
+            Self::Closure(closure) => change(&mut closure.exec),
+            Self::Layer(layer) => {
+                for part in &mut layer.parts {
+                    match part {
+                        LayerPart::Artifact { exec, .. } => change(exec),
+                        LayerPart::Closure(closure) => change(closure),
+                        LayerPart::Added(_) | LayerPart::Text { .. } | LayerPart::Folder { .. } => {}
+                    }
+                }
+            }
+            Self::Image(image) => image.layers.iter_mut().for_each(change),
+            Self::Run(run) => {
+                change(&mut run.root);
+                for mount in &mut run.mounts {
+                    match mount {
+                        RunMount::Bind { from, .. } => change(from),
+                        RunMount::Cache(cache) => cache.from.iter_mut().for_each(&mut *change),
+                        RunMount::Memory { .. }
+                        | RunMount::Secret(_)
+                        | RunMount::Agent(_)
+                        | RunMount::Text { .. } => {}
+                    }
+                }
+            }
+            Self::Copy(copy) => {
+                change(&mut copy.onto);
+                for source in &mut copy.sources {
+                    if let CopySource::Files { from, .. } = source {
+                        change(from);
+                    }
+                }
+            }
+            Self::Folder(folder) => change(&mut folder.onto),
+            Self::Stage(stage) => {
+                change(&mut stage.root);
+                stage.layers.iter_mut().for_each(&mut *change);
+                for program in &mut stage.programs {
+                    if let StageProgram::Artifact { exec, .. } = program {
+                        change(exec);
+                    }
+                }
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::blob::{BlobError, BlobReader, BlobSource};
 use crate::wire::{self, Descriptor, Extra, ImageConfig, Manifest, media_type};
 
 /// No sane manifest or configuration is larger, and both are held in memory.
-const DOCUMENT_LIMIT: u64 = 8 << 20;
+pub(crate) const DOCUMENT_LIMIT: u64 = 8 << 20;
 
 /// A layer as an image knows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -206,6 +206,7 @@ fn with_oci_media_type(descriptor: &Descriptor) -> Descriptor {
     match descriptor.media_type.as_str() {
         media_type::DOCKER_LAYER_TAR => descriptor.media_type = media_type::LAYER_TAR.to_owned(),
         media_type::DOCKER_LAYER_GZIP => descriptor.media_type = media_type::LAYER_GZIP.to_owned(),
+        media_type::DOCKER_LAYER_ZSTD => descriptor.media_type = media_type::LAYER_ZSTD.to_owned(),
         _ => {}
     }
     descriptor

@@ -6,6 +6,8 @@
 //! - [`Image`] ties configuration and layers together. It holds no layer's bytes: those come from a [`BlobSource`].
 //! - Carriers move images: [`oci_layout`], [`oci_tar`], [`docker_tar`], [`load`] into an engine, and, as one flattened
 //!   tree, [`rootfs_tar`] and [`rootfs_dir`].
+//! - [`snapshot`] is a layer as a folder: unpacked, read back, packed.
+//! - [`pull`] brings images in: from registries and their mirrors, layouts, archives and engines.
 //! - [`registry`] speaks to registries, over [`transport`], which puts a limit on every wait.
 //!
 //! Not here: where blobs are kept (the caller's) and what belongs in an image (the front ends').
@@ -16,13 +18,17 @@
 mod archive;
 mod blob;
 mod destination;
+mod folder;
 mod gzip;
 mod image;
 mod layer;
+mod layer_reader;
 mod load;
+pub mod pull;
 mod reference;
 pub mod registry;
 mod rootfs;
+pub mod snapshot;
 mod tar_header;
 mod tar_reader;
 pub mod transport;

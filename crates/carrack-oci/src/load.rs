@@ -6,9 +6,9 @@
 //!
 //! Failure: [`EngineError`], with what the program wrote to standard error.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -143,8 +143,18 @@ pub fn load(
     }
 }
 
+/// Lets an engine write the image `name` into the new file `file`, as an archive of docker's.
+pub(crate) fn save(engine: &EngineProgram, name: &str, file: &Path) -> Result<(), EngineError> {
+    let arguments = ["image".as_ref(), "save".as_ref(), "--output".as_ref(), file.as_os_str(), name.as_ref()];
+    let mut child = engine.spawn(&arguments, Stdio::null())?;
+    let (stdout, stderr) = read_outputs(&mut child);
+    let status = child.wait().map_err(|source| engine.pipe(source))?;
+    let (stdout, stderr) = (stdout.recv().unwrap_or_default(), stderr.recv().unwrap_or_default());
+    engine.check(status, stdout, stderr).map(|_| ())
+}
+
 impl EngineProgram {
-    fn spawn(&self, arguments: &[&str], stdin: Stdio) -> Result<Child, EngineError> {
+    fn spawn<A: AsRef<OsStr>>(&self, arguments: &[A], stdin: Stdio) -> Result<Child, EngineError> {
         let mut command = Command::new(&self.program);
         command.args(arguments).envs(self.environment.iter().cloned());
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());

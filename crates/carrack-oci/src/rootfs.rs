@@ -8,7 +8,7 @@
 //! lets the kernel refuse what leaves it. Device nodes are not made in a folder.
 //!
 //! Failure: [`RootfsError`]; the destination is then as it was, except for a folder that already held something: there
-//! files were replaced one by one. Layers under zstd are refused by their media type.
+//! files were replaced one by one.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,18 +17,17 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use carrack_base::{Digest, Sha256Writer};
-use flate2::read::MultiGzDecoder;
+use carrack_base::Digest;
 
 use crate::blob::{BlobError, BlobReader, BlobSource, CopyError, copy_at_most};
 use crate::destination::{Destination, Pending, PendingFile};
 use crate::image::{Image, Layer};
+use crate::layer_reader::{Compression, LayerReader};
 use crate::tar_header::{self, EntryKind, Header, Xattrs};
 use crate::tar_reader::{TarEntry, TarReader};
 pub use crate::tree::EntryProblem;
 use crate::tree::{ContentId, Node, NodeKind, Tree};
 use crate::unpack::FolderSink;
-use crate::wire::media_type;
 
 /// Who owns what is unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,81 +245,40 @@ fn for_each_entry(
     mut visit: impl FnMut(usize, TarEntry, &mut dyn Read) -> Result<(), RootfsError>,
 ) -> Result<(), RootfsError> {
     let digest = layer.descriptor.digest;
-    let mut archive = TarReader::new(LayerReader::open(layer, blobs)?);
+    let mut archive = TarReader::new(open(layer, blobs)?);
     for number in 0.. {
         let entry = match archive.next_entry() {
             Ok(Some(entry)) => entry,
             Ok(None) => break,
             Err(source) => {
                 // A damaged blob explains an unreadable archive better than the archive's own complaint.
-                archive.into_inner().decoder.into_blob().finish()?;
+                archive.into_inner().into_blob().finish()?;
                 return Err(RootfsError::Archive { layer: digest, source });
             }
         };
         visit(number, entry, &mut archive)?;
     }
-    archive.into_inner().finish(layer)
+    finish(archive.into_inner(), layer)
 }
 
-/// A layer's uncompressed bytes, hashed on the way.
-struct LayerReader {
-    decoder: Decoder,
-    hasher: Sha256Writer<io::Sink>,
+fn open(layer: &Layer, blobs: &dyn BlobSource) -> Result<LayerReader<BlobReader>, RootfsError> {
+    let digest = layer.descriptor.digest;
+    let media_type = &layer.descriptor.media_type;
+    let compression = Compression::of(media_type)
+        .ok_or_else(|| RootfsError::MediaType { layer: digest, media_type: media_type.clone() })?;
+    let blob = BlobReader::open(blobs, &layer.descriptor)?;
+    LayerReader::new(blob, compression).map_err(|source| RootfsError::Archive { layer: digest, source })
 }
 
-enum Decoder {
-    Plain(BlobReader),
-    Gzip(Box<MultiGzDecoder<BlobReader>>),
-}
-
-impl LayerReader {
-    fn open(layer: &Layer, blobs: &dyn BlobSource) -> Result<Self, RootfsError> {
-        let descriptor = &layer.descriptor;
-        let blob = BlobReader::open(blobs, descriptor);
-        let decoder = match descriptor.media_type.as_str() {
-            media_type::LAYER_TAR | media_type::DOCKER_LAYER_TAR => Decoder::Plain(blob?),
-            media_type::LAYER_GZIP | media_type::DOCKER_LAYER_GZIP => {
-                Decoder::Gzip(Box::new(MultiGzDecoder::new(blob?)))
-            }
-            other => {
-                let media_type = other.to_owned();
-                return Err(RootfsError::MediaType { layer: descriptor.digest, media_type });
-            }
-        };
-        Ok(Self { decoder, hasher: Sha256Writer::new(io::sink()) })
+fn finish(reader: LayerReader<BlobReader>, layer: &Layer) -> Result<(), RootfsError> {
+    let digest = layer.descriptor.digest;
+    let (blob, diff_id) = reader.finish();
+    blob.finish()?;
+    let found = diff_id.map_err(|source| RootfsError::Archive { layer: digest, source })?;
+    if found != layer.diff_id {
+        return Err(RootfsError::DiffId { layer: digest, expected: layer.diff_id, found });
     }
-
-    fn finish(mut self, layer: &Layer) -> Result<(), RootfsError> {
-        let digest = layer.descriptor.digest;
-        let rest = io::copy(&mut self, &mut io::sink());
-        self.decoder.into_blob().finish()?;
-        rest.map_err(|source| RootfsError::Archive { layer: digest, source })?;
-        let (_, found, _) = self.hasher.finish();
-        if found != layer.diff_id {
-            return Err(RootfsError::DiffId { layer: digest, expected: layer.diff_id, found });
-        }
-        Ok(())
-    }
-}
-
-impl Decoder {
-    fn into_blob(self) -> BlobReader {
-        match self {
-            Self::Plain(blob) => blob,
-            Self::Gzip(decoder) => decoder.into_inner(),
-        }
-    }
-}
-
-impl Read for LayerReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = match &mut self.decoder {
-            Decoder::Plain(blob) => blob.read(buffer),
-            Decoder::Gzip(decoder) => decoder.read(buffer),
-        }?;
-        self.hasher.write_all(&buffer[..count])?;
-        Ok(count)
-    }
+    Ok(())
 }
 
 struct TarSink<'a> {

@@ -7,7 +7,7 @@
 //! Nothing is believed about paths here; they come out as they are in the archive.
 //! Failure: [`io::ErrorKind::InvalidData`] for what is no archive, [`io::ErrorKind::UnexpectedEof`] for half of one.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use crate::tar_header::{Mtime, XATTR_PREFIX, Xattrs};
 
@@ -121,6 +121,18 @@ impl<R: Read> TarReader<R> {
         let mut bytes = vec![0; size as usize];
         self.read_exact(&mut bytes)?;
         Ok(bytes)
+    }
+}
+
+impl<R: Read + Seek> TarReader<R> {
+    /// Skips the current entry's content without reading it, and says where it begins.
+    pub(crate) fn seek_past(&mut self) -> io::Result<u64> {
+        let start = self.input.stream_position()?;
+        let rest = self.content.saturating_add(self.padding);
+        (self.content, self.padding) = (0, 0);
+        let end = start.checked_add(rest).ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.input.seek(SeekFrom::Start(end))?;
+        Ok(start)
     }
 }
 

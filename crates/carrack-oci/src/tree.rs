@@ -16,9 +16,9 @@ use crate::tar_reader::TarEntry;
 
 /// As many as the kernel follows.
 const LINK_LIMIT: usize = 40;
-const WHITEOUT: &[u8] = b".wh.";
-const WHITEOUT_META: &[u8] = b".wh..wh.";
-const OPAQUE: &[u8] = b".wh..wh..opq";
+pub(crate) const WHITEOUT: &[u8] = b".wh.";
+pub(crate) const WHITEOUT_META: &[u8] = b".wh..wh.";
+pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// Why an entry of a layer has no place in the tree.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -147,40 +147,15 @@ impl Tree {
 
     /// The path of the folder that `parts` lead to; folders that no layer has are made up.
     fn folder(&mut self, parts: &[&[u8]], layer: usize) -> Result<Vec<u8>, EntryProblem> {
-        let mut pending: VecDeque<Vec<u8>> = parts.iter().map(|part| part.to_vec()).collect();
-        let mut current = Vec::new();
-        let mut links = 0;
-        while let Some(part) = pending.pop_front() {
-            if part == b".." {
-                // Only a link's target can say so; at the root it stays there, as in a real root.
-                current.truncate(current.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
-                continue;
+        resolve(parts, |path| match self.nodes.get(path).map(|node| &node.kind) {
+            Some(NodeKind::Directory) => Step::Folder,
+            Some(NodeKind::Symlink { target }) => Step::Link(target.clone()),
+            Some(_) => Step::Other,
+            None => {
+                self.nodes.insert(path.to_vec(), Node::implied(layer));
+                Step::Folder
             }
-            let child = join(&current, &part);
-            match self.nodes.get(&child).map(|node| &node.kind) {
-                Some(NodeKind::Directory) => current = child,
-                None => {
-                    self.nodes.insert(child.clone(), Node::implied(layer));
-                    current = child;
-                }
-                Some(NodeKind::Symlink { target }) => {
-                    links += 1;
-                    if links > LINK_LIMIT {
-                        return Err(EntryProblem::TooManyLinks);
-                    }
-                    if target.starts_with(b"/") {
-                        current.clear();
-                    }
-                    let steps =
-                        target.split(|byte| *byte == b'/').filter(|step| !matches!(*step, b"" | b"."));
-                    for step in steps.rev() {
-                        pending.push_front(step.to_vec());
-                    }
-                }
-                Some(_) => return Err(EntryProblem::NotADirectory),
-            }
-        }
-        Ok(current)
+        })
     }
 
     /// Hides what layers below `layer` have at (`with_itself`) and below `path`. A folder in which this layer has put
@@ -214,12 +189,7 @@ impl Tree {
     }
 
     fn below(&self, path: &[u8]) -> impl Iterator<Item = (&Vec<u8>, &Node)> {
-        // Everything below `a` starts with `a/`, and the byte behind `/` is `0`.
-        let bounds = match path {
-            b"" => (Bound::Excluded(Vec::new()), Bound::Unbounded),
-            _ => (Bound::Included([path, b"/"].concat()), Bound::Excluded([path, b"0"].concat())),
-        };
-        self.nodes.range(bounds)
+        self.nodes.range(bounds_below(path))
     }
 }
 
@@ -235,6 +205,7 @@ impl Node {
     }
 
     fn new(id: ContentId, entry: TarEntry) -> Result<Self, EntryProblem> {
+        let (uid, gid) = owner(&entry)?;
         let (major, minor) = entry.device;
         let kind = match entry.kind {
             b'0' => NodeKind::File { content: id, size: entry.size },
@@ -245,11 +216,6 @@ impl Node {
             b'6' => NodeKind::Fifo,
             flag => return Err(EntryProblem::Kind { flag }),
         };
-        // The highest number means "leave it" to chown.
-        let owner = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
-        let (Some(uid), Some(gid)) = (owner(entry.uid), owner(entry.gid)) else {
-            return Err(EntryProblem::Owner { uid: entry.uid, gid: entry.gid });
-        };
         let mut xattrs = entry.xattrs;
         // What an overlay notes about itself would change the meaning of one that we mount.
         xattrs
@@ -258,12 +224,72 @@ impl Node {
     }
 }
 
-fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+/// What is at a path that another path leads through.
+pub(crate) enum Step {
+    /// A folder, or nothing yet.
+    Folder,
+    /// A symbolic link with this target.
+    Link(Vec<u8>),
+    /// Something that leads nowhere.
+    Other,
+}
+
+/// The path of the folder that `parts` lead to, with symbolic links followed as if the image were the root.
+pub(crate) fn resolve(parts: &[&[u8]], mut look: impl FnMut(&[u8]) -> Step) -> Result<Vec<u8>, EntryProblem> {
+    let mut pending: VecDeque<Vec<u8>> = parts.iter().map(|part| part.to_vec()).collect();
+    let mut current = Vec::new();
+    let mut links = 0;
+    while let Some(part) = pending.pop_front() {
+        if part == b".." {
+            // Only a link's target can say so; at the root it stays there, as in a real root.
+            current.truncate(current.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+            continue;
+        }
+        let child = join(&current, &part);
+        match look(&child) {
+            Step::Folder => current = child,
+            Step::Link(target) => {
+                links += 1;
+                if links > LINK_LIMIT {
+                    return Err(EntryProblem::TooManyLinks);
+                }
+                if target.starts_with(b"/") {
+                    current.clear();
+                }
+                let steps = target.split(|byte| *byte == b'/').filter(|step| !matches!(*step, b"" | b"."));
+                for step in steps.rev() {
+                    pending.push_front(step.to_vec());
+                }
+            }
+            Step::Other => return Err(EntryProblem::NotADirectory),
+        }
+    }
+    Ok(current)
+}
+
+/// The range of the sorted paths below `path`.
+pub(crate) fn bounds_below(path: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    // Everything below `a` starts with `a/`, and the byte behind `/` is `0`.
+    match path {
+        b"" => (Bound::Excluded(Vec::new()), Bound::Unbounded),
+        _ => (Bound::Included([path, b"/"].concat()), Bound::Excluded([path, b"0"].concat())),
+    }
+}
+
+/// User and group of an entry, if a system can have them.
+pub(crate) fn owner(entry: &TarEntry) -> Result<(u32, u32), EntryProblem> {
+    // The highest number means "leave it" to chown.
+    let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
+    let owner = id(entry.uid).zip(id(entry.gid));
+    owner.ok_or(EntryProblem::Owner { uid: entry.uid, gid: entry.gid })
+}
+
+pub(crate) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
 }
 
 /// The parts of an entry's path, which means the same with and without a leading slash.
-fn parts(path: &[u8]) -> Result<Vec<&[u8]>, EntryProblem> {
+pub(crate) fn parts(path: &[u8]) -> Result<Vec<&[u8]>, EntryProblem> {
     if path.contains(&0) {
         return Err(EntryProblem::Outside);
     }

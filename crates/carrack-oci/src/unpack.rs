@@ -1,8 +1,6 @@
 //! Writing a flattened image into a folder, as the kernel guards it.
 //!
-//! Every path is opened from the folder's own handle with `openat2`: beneath it, through no symbolic link and no magic
-//! link. The tree has no link among parents, so nothing legitimate is refused, and whoever else writes in the folder
-//! meanwhile can't lead us out of it.
+//! Every path is opened as [`Folder`] does it. The tree has no link among parents, so nothing legitimate is refused.
 //!
 //! Folders are made private and get their modes, owners and times at the end, children before parents: a folder that
 //! forbids writing must be filled first, and filling changes times.
@@ -13,25 +11,23 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, chownat,
-    fchmod, fchown, fsetxattr, fstat, futimens, linkat, mkdirat, mknodat, openat2, symlinkat, unlinkat,
-    utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown,
+    fsetxattr, fstat, futimens, linkat, mkdirat, mknodat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
 use crate::blob::{CopyError, copy_at_most};
+use crate::folder::{Folder, split};
 use crate::rootfs::{Ownership, Sink, Unpacked};
 use crate::tree::{Node, NodeKind, Tree};
 
 /// Fills a folder.
 pub(crate) struct FolderSink {
-    root: OwnedFd,
+    root: Folder,
     ownership: Ownership,
     /// Whether the folder held something before.
     merge: bool,
     unpacked: Unpacked,
-    /// The folder used last, since entries come sorted.
-    parent: Option<(Vec<u8>, OwnedFd)>,
 }
 
 impl FolderSink {
@@ -47,8 +43,7 @@ impl FolderSink {
     }
 
     fn open_root(folder: &Path, ownership: Ownership, merge: bool) -> io::Result<Self> {
-        let root: OwnedFd = File::open(folder)?.into();
-        Ok(Self { root, ownership, merge, unpacked: Unpacked::default(), parent: None })
+        Ok(Self { root: Folder::open(folder)?, ownership, merge, unpacked: Unpacked::default() })
     }
 
     /// Gives the folders their attributes. Errors name the folder.
@@ -57,40 +52,19 @@ impl FolderSink {
         // A folder that was there belongs to whoever made it.
         let merge = self.merge;
         for (path, node) in folders.filter(|(path, _)| !(merge && path.is_empty())) {
-            let folder = self.open_folder(path).and_then(|folder| self.set_attributes(&folder, node));
+            let folder = self.root.folder(path).and_then(|folder| self.set_attributes(&folder, node));
             folder.map_err(|error| (path.clone(), error))?;
         }
         Ok(self.unpacked)
     }
 
-    fn open(&self, path: &[u8], flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
-        let path = if path.is_empty() { &b"."[..] } else { path };
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        Ok(openat2(&self.root, path, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, mode, resolve)?)
-    }
-
-    fn open_folder(&self, path: &[u8]) -> io::Result<OwnedFd> {
-        self.open(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
-    }
-
-    /// The folder that holds `path`, and the name in it.
-    fn place<'a>(&mut self, path: &'a [u8]) -> io::Result<(&OwnedFd, &'a [u8])> {
-        let (folder, name) = split(path);
-        let known = self.parent.take().filter(|(known, _)| known == folder);
-        let (_, handle) = self.parent.insert(match known {
-            Some(known) => known,
-            None => (folder.to_vec(), self.open_folder(folder)?),
-        });
-        Ok((handle, name))
-    }
-
     /// Makes the folder `path`, unless there is one to merge into.
     fn make_folder(&mut self, path: &[u8]) -> io::Result<()> {
-        let (folder, name) = self.place(path)?;
+        let (folder, name) = self.root.place(path)?;
         match mkdirat(folder, name, Mode::RWXU) {
             // It has to be a folder that can be filled; its attributes come last, as for every other one.
             Err(Errno::EXIST) if self.merge => {
-                let folder = self.open_folder(path)?;
+                let folder = self.root.folder(path)?;
                 Ok(fchmod(&folder, Mode::from_raw_mode(fstat(&folder)?.st_mode) | Mode::RWXU)?)
             }
             made => Ok(made?),
@@ -102,7 +76,7 @@ impl FolderSink {
         if !self.merge {
             return Ok(());
         }
-        let (folder, name) = self.place(path)?;
+        let (folder, name) = self.root.place(path)?;
         match unlinkat(folder, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
@@ -141,7 +115,7 @@ impl Sink for FolderSink {
             return self.make_folder(path);
         }
         self.make_room(path)?;
-        let (folder, name) = self.place(path)?;
+        let (folder, name) = self.root.place(path)?;
         match &node.kind {
             NodeKind::Symlink { target } => symlinkat(target.as_slice(), folder, name)?,
             _ => mknodat(folder, name, FileType::Fifo, Mode::from_raw_mode(node.mode & 0o777), 0)?,
@@ -162,7 +136,8 @@ impl Sink for FolderSink {
     ) -> Result<(), CopyError<io::Error>> {
         self.make_room(path).map_err(CopyError::Write)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let mut file = File::from(self.open(path, flags, Mode::RUSR | Mode::WUSR).map_err(CopyError::Write)?);
+        let mut file =
+            File::from(self.root.file(path, flags, Mode::RUSR | Mode::WUSR).map_err(CopyError::Write)?);
         copy_at_most(content, &mut file, size)?;
         self.set_attributes(&file.into(), node).map_err(CopyError::Write)
     }
@@ -170,16 +145,9 @@ impl Sink for FolderSink {
     fn hard_link(&mut self, path: &[u8], target: &[u8], _: &Node) -> io::Result<()> {
         self.make_room(path)?;
         let (target_folder, target_name) = split(target);
-        let target_folder = self.open_folder(target_folder)?;
-        let (folder, name) = self.place(path)?;
+        let target_folder = self.root.folder(target_folder)?;
+        let (folder, name) = self.root.place(path)?;
         Ok(linkat(target_folder, target_name, folder, name, AtFlags::empty())?)
-    }
-}
-
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (&[], path),
     }
 }
 

@@ -25,14 +25,20 @@ pub mod media_type {
     pub const LAYER_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
     /// A layer: a tar under gzip.
     pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    /// A layer: a tar under zstd.
+    pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
     /// Docker's manifest, version 2 schema 2.
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    /// Docker's index, which it calls a manifest list.
+    pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
     /// Docker's image configuration.
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
     /// Docker's name of an uncompressed layer.
     pub const DOCKER_LAYER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
     /// Docker's name of a layer under gzip.
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    /// Docker's name of a layer under zstd.
+    pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 }
 
 /// Keys of annotations that carriers write.
@@ -313,6 +319,14 @@ impl Default for Index {
             annotations: BTreeMap::new(),
             extra: Extra::new(),
         }
+    }
+}
+
+impl From<&DescriptorPlatform> for Platform {
+    fn from(platform: &DescriptorPlatform) -> Self {
+        let DescriptorPlatform { os, architecture, variant, .. } = platform;
+        let variant = variant.clone().filter(|variant| !variant.is_empty());
+        Self { os: os.clone(), architecture: architecture.clone(), variant }
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use carrack_sandbox::{Command, Exit, IdMap, Launcher, Mount, Root, Sandbox, SandboxError, Stdio};
+use carrack_sandbox::{Command, Exit, IdMap, Launcher, Mount, Network, Root, Sandbox, SandboxError, Stdio};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     carrack_sandbox::run_init_if_asked();
@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         stdin: Stdio::Null,
         stdout: Stdio::Null,
         stderr: Stdio::Inherit,
+        limits: Vec::new(),
     };
     report("plain", rounds, || launcher.spawn_plain(&command))?;
 
@@ -35,10 +36,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             upper,
             work: work.clone(),
             target: "/carrack/workspace".into(),
+            writable: true,
         }],
         hostname: "carrack".to_owned(),
         user: None,
         ids: IdMap::Caller,
+        network: Network::Host,
+        shm_size: None,
         scratch,
     };
     report("host root with one overlay", rounds, || launcher.spawn(&command, &sandbox))?;

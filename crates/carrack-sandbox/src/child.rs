@@ -2,9 +2,9 @@ use std::io::{ErrorKind, PipeReader, PipeWriter};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use crate::SandboxError;
 use crate::socket::{DESCRIPTORS, Socket};
 use crate::wire::Report;
+use crate::{Inside, SandboxError};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,11 @@ impl Child {
     /// A handle for signal handlers and other threads.
     pub fn control(&self) -> Control {
         self.control.clone()
+    }
+
+    /// What is going on in its sandbox.
+    pub fn inside(&self) -> Inside {
+        Inside::of(self.process.id())
     }
 
     /// As [`Control::signal`].

@@ -18,6 +18,19 @@ pub struct Command {
     pub stdout: Stdio,
     /// Standard error.
     pub stderr: Stdio,
+    /// What it may use at most; everything else as the caller has it.
+    pub limits: Vec<Limit>,
+}
+
+/// How much of something a [`Command`] may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// Its name, as in `nofile` or `memlock`; those that Linux does not have fail when the command is started.
+    pub name: String,
+    /// What it may use.
+    pub soft: u64,
+    /// To what it may raise that.
+    pub hard: u64,
 }
 
 /// Where a standard stream of a [`Command`] goes.
@@ -45,26 +58,45 @@ pub struct Sandbox {
     pub user: Option<User>,
     /// Which ids exist inside.
     pub ids: IdMap,
+    /// What it may reach.
+    pub network: Network,
+    /// Largest size of `/dev/shm` in bytes; half of the memory if nothing is said.
+    pub shm_size: Option<u64>,
     /// An empty folder on disk that belongs to this one sandbox: mount points, `/tmp` and small files. The caller
     /// removes it after the command's end.
     pub scratch: PathBuf,
+}
+
+/// What a [`Command`] may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Network {
+    /// What the host may.
+    #[default]
+    Host,
+    /// Itself, through a loopback of its own.
+    Loopback,
 }
 
 /// The root file system of a [`Sandbox`].
 ///
 /// Both kinds have a `/proc` of their own (the host's where the kernel refuses one, as in containers with a masked
 /// procfs), the host's `/sys` read-only, and a `/dev` with null, zero, full, random, urandom, tty, pts and shm only.
-/// set-user-ID programs have no effect, the file mode mask is 022.
+/// The file mode mask is 022.
 #[derive(Debug, Clone)]
 pub enum Root {
     /// The host's `/`, every top-level entry read-only with all that is mounted below it. `/tmp` and `/var/tmp` are
     /// private, writable and on `scratch`. `/run` is empty but for the folder of the host's `resolv.conf` and
-    /// `current-system`. The command has no capability at all, not even as root.
+    /// `current-system`. The command has no capability at all, not even as root, and set-user-ID programs have no effect.
     Host,
-    /// A writable stack of folders with the host's `/etc/resolv.conf` and `/etc/hosts` bound in. Uid 0 has the
-    /// capabilities that containers usually have; they are worth nothing outside the sandbox, so that ports below
-    /// 1024 (the network is the host's) stay closed.
+    /// A writable stack of folders with the host's `/etc/resolv.conf` bound in. Uid 0 has the
+    /// capabilities that containers usually have, all of them if it is `privileged`; they are worth nothing outside the
+    /// sandbox, so that ports below 1024 of the host's network stay closed. Set-user-ID programs work. System calls that
+    /// containers do not get fail, unless it is privileged.
     Layers {
+        /// Whether uid 0 has every capability.
+        privileged: bool,
+        /// Whether the host's `/etc/hosts` is bound in, and an `/etc/hostname` with the sandbox's name.
+        names: bool,
         /// The read-only folders, topmost first; no mounts below them.
         lower: Vec<PathBuf>,
         /// Takes what is written. Deletions are character devices 0/0 and `user.overlay.*` attributes.
@@ -97,6 +129,26 @@ pub enum Mount {
         work: PathBuf,
         /// Where.
         target: PathBuf,
+        /// Whether the command may write.
+        writable: bool,
+    },
+    /// A file that is on no disk.
+    Content {
+        /// Where.
+        target: PathBuf,
+        /// What is in it.
+        bytes: Vec<u8>,
+        /// Permission bits.
+        mode: u32,
+        /// Owner and group, in ids of the inside.
+        owner: (u32, u32),
+    },
+    /// An empty file system in memory, mode 1777.
+    Memory {
+        /// Where.
+        target: PathBuf,
+        /// Largest size in bytes; half of the memory if nothing is said.
+        size: Option<u64>,
     },
     /// An empty, read-only file or folder over whatever is there; nothing if nothing is there.
     Mask {

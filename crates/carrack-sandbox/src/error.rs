@@ -20,6 +20,12 @@ pub enum SandboxError {
         /// The text, lossily.
         text: String,
     },
+    /// There is no such limit.
+    #[error("limit `{name}`")]
+    UnknownLimit {
+        /// Its name as it was given.
+        name: String,
+    },
     /// The helper process did not start.
     #[error("start {program} as the sandbox's helper")]
     Launch {

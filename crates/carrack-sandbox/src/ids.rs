@@ -71,7 +71,9 @@ pub(crate) fn plan(map: &IdMap) -> Result<IdPlan, SandboxError> {
         IdMap::Caller | IdMap::Subordinate(_) if all_ids => IdPlan::Write {
             uid_map: identity("/proc/self/uid_map")?,
             gid_map: identity("/proc/self/gid_map")?,
-            deny_setgroups: false,
+            // What was denied to us stays denied.
+            deny_setgroups: fs::read_to_string("/proc/self/setgroups")
+                .is_ok_and(|said| said.trim() == "deny"),
         },
         IdMap::Caller => single((euid, euid), (egid, egid), true),
         IdMap::Single { uid, gid } => single((*uid, euid), (*gid, egid), !all_ids),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::MemfdFlags;
 
-use crate::command::{Command, IdMap, Mount, Root, Sandbox, Stdio};
+use crate::command::{Command, IdMap, Mount, Network, Root, Sandbox, Stdio};
 use crate::init::HELPER_NAME;
 use crate::socket::Socket;
 use crate::wire::Plan;
@@ -75,10 +75,18 @@ impl Launcher {
         }
         let sandbox = Sandbox {
             root: Root::Host,
-            mounts: vec![Mount::Overlay { lower: vec![lower], upper, work, target: "/tmp/probe".into() }],
+            mounts: vec![Mount::Overlay {
+                lower: vec![lower],
+                upper,
+                work,
+                target: "/tmp/probe".into(),
+                writable: true,
+            }],
             hostname: "probe".to_owned(),
             user: None,
             ids: IdMap::Caller,
+            network: Network::Host,
+            shm_size: None,
             scratch: scratch.to_owned(),
         };
         self.launch(&plan::probe(&sandbox)?, [Stdio::Null; 3])?.wait()?;

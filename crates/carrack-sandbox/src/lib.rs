@@ -1,8 +1,8 @@
 //! Runs one process isolated from the host, as root or as an ordinary user, without a daemon.
 //!
 //! Owns: user, mount, pid, ipc and uts namespaces, the root file system that a [`Command`] sees ([`Sandbox`]), its
-//! ids, its capabilities, and the death of its whole process tree. Deliberately not: a network namespace (the network
-//! is the host's), cgroups, seccomp filters, a pseudo-terminal, downloading or unpacking anything, and the clean-up
+//! ids, its capabilities, and the death of its whole process tree. Deliberately not: a network of its own beyond a
+//! loopback, cgroups, a pseudo-terminal, downloading or unpacking anything, and the clean-up
 //! of the folders that the caller hands in.
 //!
 //! # Processes
@@ -36,6 +36,11 @@
 //! inherits, but not push input into it. Ctrl-C therefore reaches the caller only, who forwards it
 //! ([`Child::signal`]) or kills. An interactive shell has no job control.
 //!
+//! # Root without root
+//!
+//! Whoever keeps root file systems has to give files away to many owners. [`become_root`] starts the calling program again
+//! as root of a user namespace with the caller's subordinate ids; [`standing`] says, at the start, what it is now.
+//!
 //! # Failure
 //!
 //! Every step of the set-up reports what it attempted on which path and the kernel's answer as a [`SandboxError`]. A
@@ -47,14 +52,18 @@ mod command;
 mod error;
 mod ids;
 mod init;
+mod inside;
 mod launcher;
 mod plan;
+mod rootless;
 mod socket;
 mod wire;
 
 pub use child::{Child, Control, Exit};
-pub use command::{Command, IdMap, Mount, Root, Sandbox, Stdio, User};
+pub use command::{Command, IdMap, Limit, Mount, Network, Root, Sandbox, Stdio, User};
 pub use error::SandboxError;
 pub use ids::{IdRange, SubordinateIds, subordinate_ids};
 pub use init::run_init_if_asked;
+pub use inside::{Inside, Process};
 pub use launcher::{Launcher, Support};
+pub use rootless::{Standing, become_root, standing};

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::thread::CapabilitySet;
 
-use crate::command::{Command, Mount, Root, Sandbox};
-use crate::wire::{IdPlan, Isolation, Plan, Source, Step, Text, UserPlan};
+use crate::command::{Command, Limit, Mount, Network, Root, Sandbox};
+use crate::wire::{IdPlan, Isolation, LimitPlan, Plan, Source, Step, Text, UserPlan};
 use crate::{SandboxError, ids};
 
 /// What a shell assumes where there is no `PATH`.
@@ -29,6 +29,25 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 
 /// Parts of procfs that obey uid 0 without asking for a capability.
 const PROC_PROTECTED: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// The names that Docker has for them.
+const LIMITS: [(&str, u32); 15] = [
+    ("as", libc::RLIMIT_AS),
+    ("core", libc::RLIMIT_CORE),
+    ("cpu", libc::RLIMIT_CPU),
+    ("data", libc::RLIMIT_DATA),
+    ("fsize", libc::RLIMIT_FSIZE),
+    ("locks", libc::RLIMIT_LOCKS),
+    ("memlock", libc::RLIMIT_MEMLOCK),
+    ("msgqueue", libc::RLIMIT_MSGQUEUE),
+    ("nice", libc::RLIMIT_NICE),
+    ("nofile", libc::RLIMIT_NOFILE),
+    ("nproc", libc::RLIMIT_NPROC),
+    ("rss", libc::RLIMIT_RSS),
+    ("rtprio", libc::RLIMIT_RTPRIO),
+    ("sigpending", libc::RLIMIT_SIGPENDING),
+    ("stack", libc::RLIMIT_STACK),
+];
 
 /// What containers usually grant.
 const CONTAINER_CAPABILITIES: CapabilitySet = CapabilitySet::AUDIT_WRITE
@@ -66,6 +85,7 @@ pub(crate) fn lower(command: &Command, sandbox: Option<&Sandbox>) -> Result<Plan
         env,
         search: search.collect(),
         cwd: Text::new(&command.cwd)?,
+        limits: command.limits.iter().map(limit).collect::<Result<_, _>>()?,
         isolation: sandbox.map(isolate).transpose()?,
     })
 }
@@ -73,32 +93,41 @@ pub(crate) fn lower(command: &Command, sandbox: Option<&Sandbox>) -> Result<Plan
 /// The plan that sets `sandbox` up and ends.
 pub(crate) fn probe(sandbox: &Sandbox) -> Result<Plan, SandboxError> {
     let isolation = Some(isolate(sandbox)?);
-    Ok(Plan { argv: Vec::new(), env: Vec::new(), search: Vec::new(), cwd: Text::new("/")?, isolation })
+    let cwd = Text::new("/")?;
+    Ok(Plan { argv: Vec::new(), env: Vec::new(), search: Vec::new(), cwd, limits: Vec::new(), isolation })
+}
+
+fn limit(limit: &Limit) -> Result<LimitPlan, SandboxError> {
+    let known = LIMITS.iter().find(|(name, _)| *name == limit.name);
+    let (_, resource) = known.ok_or_else(|| SandboxError::UnknownLimit { name: limit.name.clone() })?;
+    Ok(LimitPlan { name: limit.name.clone(), resource: *resource, soft: limit.soft, hard: limit.hard })
 }
 
 fn isolate(sandbox: &Sandbox) -> Result<Isolation, SandboxError> {
     let scratch = Scratch::prepare(&sandbox.scratch)?;
     let mut steps = Vec::new();
-    let (root, capabilities) = match &sandbox.root {
+    let (root, capabilities, new_privileges) = match &sandbox.root {
         Root::Host => {
             host_entries(&mut steps)?;
-            system_folders(&mut steps);
+            system_folders(sandbox, &mut steps);
             host_run(&mut steps);
             writable_host_folders(&scratch, &mut steps)?;
-            (Source::Tmpfs { mode: "755".to_owned() }, CapabilitySet::empty())
+            (memory("755"), CapabilitySet::empty(), false)
         }
-        Root::Layers { lower, upper, work } => {
-            system_folders(&mut steps);
-            for file in ["/etc/resolv.conf", "/etc/hosts"] {
-                steps.push(attach(read_only(Path::new(file)), file));
+        Root::Layers { privileged, names, lower, upper, work } => {
+            system_folders(sandbox, &mut steps);
+            steps.push(attach(read_only(Path::new("/etc/resolv.conf")), "/etc/resolv.conf"));
+            if *names {
+                steps.push(attach(read_only(Path::new("/etc/hosts")), "/etc/hosts"));
+                let hostname = scratch.path("hostname");
+                fs::write(&hostname, format!("{}\n", sandbox.hostname)).map_err(preparing(&hostname))?;
+                steps.push(attach(read_only(&hostname), "/etc/hostname"));
             }
-            let hostname = scratch.path("hostname");
-            fs::write(&hostname, format!("{}\n", sandbox.hostname)).map_err(preparing(&hostname))?;
-            steps.push(attach(read_only(&hostname), "/etc/hostname"));
             // An image without layers: an overlay wants one all the same.
             let nothing = [scratch.path("empty-folder")];
             let lower = if lower.is_empty() { &nothing[..] } else { lower };
-            (overlay(lower, upper, work)?, CONTAINER_CAPABILITIES)
+            let capabilities = if *privileged { CapabilitySet::all() } else { CONTAINER_CAPABILITIES };
+            (overlay(lower, upper, work, true)?, capabilities, true)
         }
     };
     for mount in &sandbox.mounts {
@@ -112,9 +141,17 @@ fn isolate(sandbox: &Sandbox) -> Result<Isolation, SandboxError> {
                 },
                 target: Text::new(target)?,
             },
-            Mount::Overlay { lower, upper, work, target } => {
-                Step::Attach { source: overlay(lower, upper, work)?, target: Text::new(target)? }
+            Mount::Overlay { lower, upper, work, target, writable } => {
+                Step::Attach { source: overlay(lower, upper, work, *writable)?, target: Text::new(target)? }
             }
+            Mount::Content { target, bytes, mode, owner } => Step::Attach {
+                source: Source::Content { bytes: bytes.clone(), mode: *mode, owner: *owner },
+                target: Text::new(target)?,
+            },
+            Mount::Memory { target, size } => Step::Attach {
+                source: Source::Tmpfs { mode: "1777".to_owned(), size: *size },
+                target: Text::new(target)?,
+            },
             Mount::Mask { target } => Step::Mask {
                 target: Text::new(target)?,
                 empty_file: scratch.text("empty-file"),
@@ -138,6 +175,9 @@ fn isolate(sandbox: &Sandbox) -> Result<Isolation, SandboxError> {
             groups: (!groups_are_fixed).then(|| user.groups.clone()),
         }),
         capabilities: capabilities.bits(),
+        new_privileges,
+        refuses_calls: matches!(sandbox.root, Root::Layers { privileged: false, .. }),
+        own_network: sandbox.network == Network::Loopback,
         staging: scratch.text("staging"),
     })
 }
@@ -193,11 +233,16 @@ fn host_entries(steps: &mut Vec<Step>) -> Result<(), SandboxError> {
 }
 
 /// `/proc`, `/sys` and `/dev`.
-fn system_folders(steps: &mut Vec<Step>) {
+fn system_folders(sandbox: &Sandbox, steps: &mut Vec<Step>) {
     steps.push(attach(Source::Proc, "/proc"));
     steps.extend(PROC_PROTECTED.map(|target| Step::Protect { target: text(target) }));
-    steps.push(attach(read_only(Path::new("/sys")), "/sys"));
-    steps.push(attach(Source::Tmpfs { mode: "755".to_owned() }, "/dev"));
+    // The host's shows the host's network devices.
+    let sys = match sandbox.network {
+        Network::Host => read_only(Path::new("/sys")),
+        Network::Loopback => Source::Sys,
+    };
+    steps.push(attach(sys, "/sys"));
+    steps.push(attach(memory("755"), "/dev"));
     for name in DEVICES {
         let path = format!("/dev/{name}");
         let source = Source::Bind { path: text(&path), read_only: false, devices: true, optional: true };
@@ -206,14 +251,14 @@ fn system_folders(steps: &mut Vec<Step>) {
     for (target, points_to) in DEVICE_LINKS {
         steps.push(Step::Symlink { target: text(target), points_to: text(points_to) });
     }
-    steps.push(attach(Source::Tmpfs { mode: "1777".to_owned() }, "/dev/shm"));
+    steps.push(attach(Source::Tmpfs { mode: "1777".to_owned(), size: sandbox.shm_size }, "/dev/shm"));
     steps.push(attach(Source::DevPts, "/dev/pts"));
 }
 
 /// An empty `/run`, since a socket obeys whoever may open it, read-only mount or not: a root's build would reach
 /// systemd and Docker through theirs. What name resolution and NixOS's programs need is let in.
 fn host_run(steps: &mut Vec<Step>) {
-    steps.push(attach(Source::Tmpfs { mode: "755".to_owned() }, "/run"));
+    steps.push(attach(memory("755"), "/run"));
     let resolver = fs::canonicalize("/etc/resolv.conf").ok();
     if let Some(file) = resolver.filter(|file| file.starts_with("/run")) {
         // The folder, because the file is replaced by renaming when the network changes.
@@ -241,12 +286,17 @@ fn writable_host_folders(scratch: &Scratch, steps: &mut Vec<Step>) -> Result<(),
     Ok(())
 }
 
-fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<Source, SandboxError> {
+fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, writable: bool) -> Result<Source, SandboxError> {
     Ok(Source::Overlay {
         lower: lower.iter().map(Text::new).collect::<Result<_, _>>()?,
         upper: Text::new(upper)?,
         work: Text::new(work)?,
+        read_only: !writable,
     })
+}
+
+fn memory(mode: &str) -> Source {
+    Source::Tmpfs { mode: mode.to_owned(), size: None }
 }
 
 fn attach(source: Source, target: &str) -> Step {

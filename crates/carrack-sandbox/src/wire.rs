@@ -21,7 +21,17 @@ pub(crate) struct Plan {
     /// Where a program without a slash is looked for.
     pub(crate) search: Vec<Text>,
     pub(crate) cwd: Text,
+    pub(crate) limits: Vec<LimitPlan>,
     pub(crate) isolation: Option<Isolation>,
+}
+
+/// A resource by its number.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LimitPlan {
+    pub(crate) name: String,
+    pub(crate) resource: u32,
+    pub(crate) soft: u64,
+    pub(crate) hard: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,6 +43,12 @@ pub(crate) struct Isolation {
     pub(crate) user: Option<UserPlan>,
     /// Bits of the capabilities that uid 0 has.
     pub(crate) capabilities: u64,
+    /// Whether a program may give more than its caller has (set-user-ID).
+    pub(crate) new_privileges: bool,
+    /// Whether system calls are refused that containers do not get.
+    pub(crate) refuses_calls: bool,
+    /// Whether it has a network of its own, which is a loopback.
+    pub(crate) own_network: bool,
     /// An empty folder to mount on until the new root is in place.
     pub(crate) staging: Text,
 }
@@ -94,11 +110,22 @@ pub(crate) enum Source {
         lower: Vec<Text>,
         upper: Text,
         work: Text,
+        read_only: bool,
+    },
+    /// A file in a file system of its own.
+    Content {
+        bytes: Vec<u8>,
+        mode: u32,
+        owner: (u32, u32),
     },
     Tmpfs {
         mode: String,
+        /// In bytes.
+        size: Option<u64>,
     },
     Proc,
+    /// Read-only; the host's if the kernel refuses a new one.
+    Sys,
     /// Skipped if the kernel refuses it.
     DevPts,
 }

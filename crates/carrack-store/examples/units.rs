@@ -91,7 +91,7 @@ fn unit(made: &Path, number: usize) -> NewUnit {
         needs: (number.saturating_sub(5)..number).map(id).collect(),
         files: files.map(write).into_iter().collect(),
         age: UnitAge::Old,
-        from: made.to_owned(),
+        from: made.into(),
     }
 }
 

@@ -39,10 +39,10 @@ impl Store {
         Ok(Lease { _lock: lock })
     }
 
-    /// Removes every blob that no image refers to, and corrupt ones that were moved away. Of units, it removes only what
+    /// Removes every blob that no image refers to, be it one of this store or one that others are based on, and corrupt ones that were moved away. Of units, it removes only what
     /// no row names; [`Store::prune_units`] does the rest.
     ///
-    /// `live` is asked once for each tagged manifest and returns the digests of the blobs that it refers to; the manifest
+    /// `live` is asked once for each manifest that has a name, here or elsewhere ([`crate::Bucket::Image`]), and returns the digests of the blobs that it refers to; the manifest
     /// itself stays anyway. It should fail rather than answer without knowing, except for a manifest that is missing or
     /// corrupt: nothing of such an image is live. The results of steps are not asked about: their blobs go, and the steps
     /// run again.
@@ -57,7 +57,8 @@ impl Store {
         let _lock = self.exclude_leases(patience)?;
         self.sweep_scratch();
         self.sweep_units()?;
-        let manifests: HashSet<Digest> = self.images()?.into_iter().map(|image| image.manifest).collect();
+        let mut manifests: HashSet<Digest> = self.images()?.into_iter().map(|image| image.manifest).collect();
+        manifests.extend(self.named_manifests()?);
         let mut kept: HashSet<OsString> = HashSet::new();
         for manifest in &manifests {
             kept.insert(manifest.hex().into());
@@ -66,8 +67,10 @@ impl Store {
         self.remove_blobs_but(&kept)
     }
 
-    /// Takes the exclusive lock: nobody holds a lease while it is held.
-    pub(crate) fn exclude_leases(&self, patience: Duration) -> Result<File, StoreError> {
+    /// Takes the exclusive lock: nobody holds a lease while it is held, so that snapshots can be removed.
+    ///
+    /// Errors: [`StoreError::Busy`] if other processes (or this one) hold leases for longer than `patience`.
+    pub fn exclude_leases(&self, patience: Duration) -> Result<File, StoreError> {
         let path = lock_path(&self.root);
         let lock = open_lock(&self.root)?;
         let started = Instant::now();

@@ -51,6 +51,23 @@ pub enum Bucket {
     Latest = 5,
     /// When the store was looked after last, by what was done.
     Upkeep = 6,
+    /// What is known about a snapshot, by its digest.
+    Snapshot = 7,
+    /// The snapshot that a layer of an image is, by the digest of its uncompressed bytes.
+    Layer = 8,
+    /// The manifest that an image's name stood for when it was last asked for, as text, by name and platform.
+    Image = 9,
+}
+
+/// A key with its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryRow {
+    /// The key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// Seconds since the epoch at which it was used last, exact to a day.
+    pub used_at: i64,
 }
 
 /// An image that has a name.
@@ -173,6 +190,26 @@ impl Store {
             .lock()
             .execute("DELETE FROM entry WHERE used_at < ?1", params![moment])
             .map_err(index.error("forget unused keys"))
+    }
+
+    /// Every key of a bucket with its value.
+    pub fn entries(&self, bucket: Bucket) -> Result<Vec<EntryRow>, StoreError> {
+        let index = &self.index;
+        let read = |connection: &Connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT key, value, used_at FROM entry WHERE bucket = ?1")?;
+            let rows = statement.query_map(params![bucket as i64], |row| {
+                Ok(EntryRow { key: row.get(0)?, value: row.get(1)?, used_at: row.get(2)? })
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read(&index.lock()).map_err(index.error("list keys"))
+    }
+
+    /// The manifests of images elsewhere whose names were asked for.
+    pub(crate) fn named_manifests(&self) -> Result<Vec<Digest>, StoreError> {
+        let values = self.entries(Bucket::Image)?;
+        Ok(values.iter().filter_map(|entry| std::str::from_utf8(&entry.value).ok()?.parse().ok()).collect())
     }
 
     /// Gives the image with this manifest the name `name`, taking it from the image that had it.

@@ -9,6 +9,8 @@
 //! <root>/blobs/sha256/<2>/<hex>.corrupt   a blob that failed its digest, until the next collection
 //! <root>/units/<2>/<64hex>/…       a compiled unit's files, at their places in cargo's target folder; immutable
 //! <root>/seeds/<64hex>/…           many units as one folder of hard links, to lie under an overlay; immutable
+//! <root>/snapshots/<2>/<64hex>/…   a layer of a root file system as a folder; see `snapshots`
+//! <root>/mounts/<64hex>/…          folders that steps mount and that outlive them; see `mounts`
 //! <root>/stat/<id>                 stat caches; only their place is given here
 //! <root>/targets/<id>/lock         flock: one build at a time; holds the holder's process id
 //! <root>/targets/<id>/…            a workspace's build folder; its content is the holder's own
@@ -26,7 +28,7 @@
 //! A unit's files are too many to be synced one by one. Its row says in which boot of the machine they were written; in
 //! any other they are verified before they are used for the first time. See [`Store::keep_units`].
 //!
-//! Locks are taken in this order, each at most once: a target folder's, then `lock`. A scratch folder's lock and SQLite's
+//! Locks are taken in this order, each at most once: a target folder's, or mounted folders' by their names, then `lock`. A scratch folder's lock and SQLite's
 //! own are held inside of these and never waited for while waiting for another. They are flocks: they go when their
 //! process does, and when the last copy of their descriptor does, so a child that neither executes another program nor
 //! closes its files keeps them.
@@ -40,9 +42,11 @@ mod collect;
 mod error;
 mod folders;
 mod index;
+mod mounts;
 mod removal;
 mod root;
 mod scratch;
+mod snapshots;
 mod units;
 mod usage;
 
@@ -50,9 +54,13 @@ pub use blobs::BlobWriter;
 pub use collect::{Collected, Lease};
 pub use error::StoreError;
 pub use folders::TargetFolder;
-pub use index::{Batch, Bucket, ImageRow};
+pub use index::{Batch, Bucket, EntryRow, ImageRow};
+pub use mounts::{Hold, MountFolder, MountUsage};
 pub use scratch::Scratch;
-pub use units::{NewUnit, Planted, PruneRule, Pruned, Seed, Taking, UnitAge, UnitRow, UnitUsage};
+pub use snapshots::Snapshot;
+pub use units::{
+    NewUnit, Planted, PruneRule, Pruned, Seed, Taking, UnitAge, UnitRow, UnitUsage, UnitsFolder,
+};
 pub use usage::FolderUsage;
 
 use std::path::{Path, PathBuf};

@@ -36,7 +36,9 @@ pub(crate) fn create(root: &Path) -> Result<Index, StoreError> {
     lock.lock().map_err(StoreError::io("lock", &lock_path(root)))?;
     // Meanwhile another version of this program may have made the store.
     let had_format = check_format(root)?;
-    for folder in ["blobs/sha256", "units", "seeds", "stat", "targets", "cargo", "scratch"] {
+    for folder in
+        ["blobs/sha256", "units", "seeds", "snapshots", "mounts", "stat", "targets", "cargo", "scratch"]
+    {
         let path = root.join(folder);
         fs::create_dir_all(&path).map_err(StoreError::io("create the folder", &path))?;
     }

@@ -83,6 +83,11 @@ impl Store {
     }
 }
 
+/// What the files of a folder take on the disk, in bytes.
+pub(crate) fn size_of(folder: &Path) -> u64 {
+    size_below(folder, "", &mut HashSet::new())
+}
+
 /// What can't be read, because it is removed meanwhile or another user's, does not count.
 fn size_below(folder: &Path, spare: &str, seen: &mut HashSet<(u64, u64)>) -> u64 {
     let mut size = 0;
@@ -98,7 +103,7 @@ fn size_below(folder: &Path, spare: &str, seen: &mut HashSet<(u64, u64)>) -> u64
 }
 
 /// What is in a folder, which may be missing.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let error = |source| StoreError::io("read the folder", folder)(source);
     match fs::read_dir(folder) {
         Err(missing) if missing.kind() == ErrorKind::NotFound => Ok(Vec::new()),

@@ -4,11 +4,15 @@
 //! ends; with the guard go the daemon, its containers, its mounts and its files. It has no bridge: what needs a network
 //! asks for the host's (`--network host`, `build.network: host`). Where a daemon or the base images cannot be had,
 //! the fixtures say a visible skip.
+//!
+//! There are two: the one that this machine's distribution has, and a current one in a root file system of its own
+//! ([`Docker::current`]).
 
 mod base_images;
+mod current;
 mod steps;
 
-pub use base_images::{RUST_IMAGE, SLIM_IMAGE};
+pub use base_images::{RUST_IMAGE, SLIM_IMAGE, rust_files};
 pub use steps::Steps;
 
 use std::fs::{self, File, Permissions};
@@ -21,6 +25,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use current::CurrentEngine;
 use serde_json::Value;
 
 use crate::{Finished, Program, skipped};
@@ -38,14 +43,14 @@ const DAEMON: &str = "/usr/sbin/dockerd";
 /// The daemon is the first process of its namespace: the kernel ends whatever it started together with it.
 const GUARD: &str = r#"
 trap '' HUP INT QUIT TERM
-run=$1 data=$2 socket=$3
-shift 3
+run=$1 data=$2 client=$3 socket=$4
+shift 4
 setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --mount-proc -- "$@" \
     </dev/null >"$run/log" 2>&1 &
 namespace=$!
 while read -r line; do :; done
-containers=$(docker --host "$socket" ps --quiet)
-[ -z "$containers" ] || docker --host "$socket" rm --force $containers
+containers=$("$client" --host "$socket" ps --quiet)
+[ -z "$containers" ] || "$client" --host "$socket" rm --force $containers
 kill -KILL $(cat /proc/$namespace/task/$namespace/children) $namespace
 wait
 rm -rf "$run" "$data"
@@ -58,6 +63,15 @@ pub struct Docker {
     run: PathBuf,
     host: String,
     client: Program,
+    engine: Engine,
+}
+
+/// Which programs it is made of.
+#[derive(Clone)]
+enum Engine {
+    /// Those of this machine.
+    Installed,
+    Current(CurrentEngine),
 }
 
 impl Docker {
@@ -68,7 +82,14 @@ impl Docker {
 
     /// [`Self::start`] with further options for the daemon.
     pub fn start_with(test: &str, folder: &Path, options: &[&str]) -> Option<Self> {
-        Self::try_start(folder, options).map_err(|why| skipped(test, &why)).ok()
+        Self::try_start(folder, Engine::Installed, options).map_err(|why| skipped(test, &why)).ok()
+    }
+
+    /// Starts a daemon as [`Self::start`] does, of a current release in a root file system of its own, which is made once
+    /// and kept below `folder`. Says why there is none.
+    pub fn current(folder: &Path) -> Result<Self, String> {
+        needs_root()?;
+        Self::try_start(folder, Engine::Current(CurrentEngine::provide(folder)?), &[])
     }
 
     /// A daemon of the caller's own with [`RUST_IMAGE`] and [`SLIM_IMAGE`] in it, for those who empty its cache.
@@ -85,16 +106,15 @@ impl Docker {
     }
 
     fn try_start_with_images(folder: &Path) -> Result<Self, String> {
-        let docker = Self::try_start(folder, &[])?;
+        let docker = Self::try_start(folder, Engine::Installed, &[])?;
         base_images::provide(&docker, folder)?;
         Ok(docker)
     }
 
-    fn try_start(folder: &Path, options: &[&str]) -> Result<Self, String> {
-        if !rustix::process::geteuid().is_root() {
-            return Err("a Docker daemon needs root".to_owned());
-        }
-        if !Path::new(CLIENT).exists() || !Path::new(DAEMON).exists() {
+    fn try_start(folder: &Path, engine: Engine, options: &[&str]) -> Result<Self, String> {
+        needs_root()?;
+        if matches!(engine, Engine::Installed) && !(Path::new(CLIENT).exists() && Path::new(DAEMON).exists())
+        {
             return Err("docker.io is not installed".to_owned());
         }
         let data = data_folder(folder);
@@ -105,20 +125,33 @@ impl Docker {
             .tempdir()
             .expect("a temporary folder can be made")
             .keep();
-        let path = |name: &str| run.join(name).display().to_string();
-        let host = format!("unix://{}", path("docker.sock"));
+        let host = format!("unix://{}", run.join("docker.sock").display());
         fs::create_dir(run.join("config")).expect("the folder was just made");
         let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "guard"]).arg(&run).arg(&data).arg(&host).arg(DAEMON);
-        guard.arg("--data-root").arg(&data).args(["--exec-root", &path("exec"), "--pidfile", &path("pid")]);
-        guard.args(["-H", &host, "--bridge", "none", "--iptables=false", "--ip6tables=false"]).args(options);
+        guard.args(["-c", GUARD, "guard"]).arg(&run).arg(&data).arg(engine.client()).arg(&host);
+        let (inner_run, inner_data) = match &engine {
+            Engine::Installed => {
+                guard.arg(DAEMON);
+                (run.clone(), data.clone())
+            }
+            Engine::Current(current) => {
+                guard.args(current.enter(&run, &data));
+                current.provide_plugins(&run.join("config"));
+                (CurrentEngine::run_inside(), CurrentEngine::data_inside())
+            }
+        };
+        let path = |name: &str| inner_run.join(name).display().to_string();
+        guard.arg("--data-root").arg(inner_data);
+        guard.args(["--exec-root", &path("exec"), "--pidfile", &path("pid")]);
+        guard.args(["-H", &format!("unix://{}", path("docker.sock"))]);
+        guard.args(["--bridge", "none", "--iptables=false", "--ip6tables=false"]).args(options);
         // Nobody who reads the test's output may have to wait for the guard.
         guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).env("PATH", debian_first());
         guard.process_group(0);
         let guard = guard.spawn().map_err(|error| format!("no shell: {error}"))?;
-        let client = Program::new(CLIENT);
-        let mut docker = Self { guard, run, host, client };
-        docker.client = docker.with_engine(Program::new(CLIENT));
+        let client = Program::new(engine.client());
+        let mut docker = Self { guard, run, host, client, engine };
+        docker.client = docker.with_engine(Program::new(docker.engine.client()));
         let start = Instant::now();
         while docker.run(&["version"]).code != Some(0) {
             let log = fs::read_to_string(docker.run.join("log")).unwrap_or_default();
@@ -130,9 +163,24 @@ impl Docker {
         Ok(docker)
     }
 
+    /// The root file system of [`SLIM_IMAGE`] as a tar archive, made once and kept below `folder`, or why it can't be had.
+    pub fn debian_root(folder: &Path) -> Result<PathBuf, String> {
+        base_images::debian_root(folder)
+    }
+
     /// The address of the daemon, as in `DOCKER_HOST`.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The folder with the client's settings and plugins, as in `DOCKER_CONFIG`.
+    pub fn settings(&self) -> PathBuf {
+        self.run.join("config")
+    }
+
+    /// The client that belongs to this daemon.
+    pub fn client_path(&self) -> &Path {
+        self.engine.client()
     }
 
     /// Gives a program this daemon, no settings of the user's, and Debian's client and compose before all others.
@@ -140,8 +188,13 @@ impl Docker {
     pub fn with_engine(&self, program: Program) -> Program {
         program
             .with_env("DOCKER_HOST", &self.host)
-            .with_env("DOCKER_CONFIG", self.run.join("config"))
+            .with_env("DOCKER_CONFIG", self.settings())
             .with_env("PATH", debian_first())
+    }
+
+    /// The client of this daemon, for further variables.
+    pub fn client(&self) -> Program {
+        self.client.clone()
     }
 
     /// Runs `docker` to its end.
@@ -151,7 +204,7 @@ impl Docker {
 
     /// `docker build` with BuildKit and the host's network, from the Dockerfile in `context`.
     pub fn build(&self, context: &Path, arguments: &[&str]) -> Finished {
-        let client = self.with_engine(Program::new(CLIENT)).with_env("DOCKER_BUILDKIT", "1");
+        let client = self.with_engine(Program::new(self.engine.client())).with_env("DOCKER_BUILDKIT", "1");
         let build = ["build", "--network", "host", "--progress", "plain"];
         client.run(context, &[&build[..], arguments, &["."]].concat())
     }
@@ -160,6 +213,12 @@ impl Docker {
     pub fn stop(&mut self) {
         drop(self.guard.stdin.take());
         let _ = self.guard.wait();
+    }
+
+    /// Writes an image into the file `archive`, as `docker save` does.
+    pub fn save(&self, name: &str, archive: &Path) {
+        let archive = archive.to_str().expect("the archives of tests have names of UTF-8");
+        self.run(&["save", "--output", archive, name]).expect_code(0);
     }
 
     /// What `docker inspect` says about an image or a container.
@@ -171,10 +230,23 @@ impl Docker {
     }
 }
 
+impl Engine {
+    fn client(&self) -> &Path {
+        match self {
+            Self::Installed => Path::new(CLIENT),
+            Self::Current(current) => current.client(),
+        }
+    }
+}
+
 impl Drop for Docker {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn needs_root() -> Result<(), String> {
+    if rustix::process::geteuid().is_root() { Ok(()) } else { Err("a Docker daemon needs root".to_owned()) }
 }
 
 /// A new folder below `folder`, named like this process; those of processes that are gone are removed.

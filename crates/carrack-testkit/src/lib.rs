@@ -3,7 +3,9 @@
 //! Failing to set a fixture up is a failing test, so everything here panics with the path concerned.
 
 mod docker;
+mod guarded;
 mod http;
+mod image;
 mod program;
 mod project;
 mod proxy;
@@ -12,8 +14,10 @@ mod registry;
 #[cfg(feature = "s3")]
 mod s3;
 
-pub use docker::{Docker, RUST_IMAGE, SLIM_IMAGE, Steps};
+pub use docker::{Docker, RUST_IMAGE, SLIM_IMAGE, Steps, rust_files};
+pub use guarded::Guarded;
 pub use http::{Answer, ask, ask_until_it_answers, free_port};
+pub use image::{Difference, FileLine, Image, compare};
 pub use program::{Finished, Program, command_lines, find_program, has_program};
 pub use project::Project;
 pub use proxy::{Proxy, Trouble};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A program under test, with the environment that every run gets.
+#[derive(Clone)]
 pub struct Program {
     path: PathBuf,
     env: Vec<(OsString, OsString)>,

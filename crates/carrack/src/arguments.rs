@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use carrack_base::Platform;
 use clap::{Args, Parser, Subcommand};
 
+use crate::call::{Call, Method};
 use crate::engine::EngineName;
 use crate::output::Output;
 use crate::progress::Progress;
@@ -153,7 +154,7 @@ pub(crate) struct Build {
     #[arg(long, value_name = "CACHE")]
     pub(crate) cache_to: Vec<String>,
 
-    /// What builds: embedded, docker, buildkit or buildkit=ADDRESS [default: embedded; docker for a Dockerfile].
+    /// What builds: embedded, docker, buildkit or buildkit=ADDRESS [default: embedded].
     #[arg(long, value_name = "ENGINE")]
     pub(crate) engine: Option<EngineName>,
     /// Build this Dockerfile, with PATH as its context.
@@ -163,9 +164,9 @@ pub(crate) struct Build {
     pub(crate) docker: Docker,
 }
 
-/// What only an engine of Docker's can do.
+/// What only a Dockerfile can be asked.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "With --engine docker or buildkit")]
+#[command(next_help_heading = "With a Dockerfile")]
 pub(crate) struct Docker {
     /// Build this stage of the Dockerfile.
     #[arg(long, value_name = "STAGE")]
@@ -197,9 +198,36 @@ pub(crate) struct Docker {
     /// Add a context that COPY --from can name (repeatable).
     #[arg(long = "build-context", value_name = "NAME=PLACE", value_parser = parse_context)]
     pub(crate) contexts: Vec<(String, String)>,
+    /// Use no kept result for these stages (repeatable, or separated by commas).
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub(crate) no_cache_filter: Vec<String>,
+    /// Size of /dev/shm of RUN, as in 64m.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) shm_size: Option<String>,
+    /// Limit what RUN may use, as in nofile=1024:4096 (repeatable).
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
+    pub(crate) ulimits: Vec<String>,
+    /// Do not show RUN the certificate authorities that were added to this machine.
+    #[arg(long)]
+    pub(crate) no_host_certificates: bool,
+    /// Let cargo in RUN compile everything itself, and keep nothing of it for other builds.
+    #[arg(long)]
+    pub(crate) no_cargo_cache: bool,
+    /// Build nothing, print what Docker's checks find (the same as --call=check).
+    #[arg(long, conflicts_with = "call")]
+    pub(crate) check: bool,
+    /// Build nothing, print what the Dockerfile says: check, outline (arguments and mounts of a stage) or targets; with
+    /// `,format=json` as JSON.
+    #[arg(long, value_name = "METHOD", default_value = "build", hide_default_value = true)]
+    pub(crate) call: Call,
 }
 
 impl Docker {
+    /// What is done with the Dockerfile.
+    pub(crate) fn call(&self) -> Call {
+        if self.check { Call { method: Method::Check, is_json: false } } else { self.call }
+    }
+
     /// The first of these options that was given.
     pub(crate) fn given(&self) -> Option<&'static str> {
         let given = [
@@ -213,6 +241,13 @@ impl Docker {
             ("--add-host", !self.extra_hosts.is_empty()),
             ("--builder", self.builder.is_some()),
             ("--build-context", !self.contexts.is_empty()),
+            ("--no-cache-filter", !self.no_cache_filter.is_empty()),
+            ("--shm-size", self.shm_size.is_some()),
+            ("--ulimit", !self.ulimits.is_empty()),
+            ("--no-host-certificates", self.no_host_certificates),
+            ("--no-cargo-cache", self.no_cargo_cache),
+            ("--check", self.check),
+            ("--call", self.call.method != Method::Build),
         ];
         given.into_iter().find(|(_, given)| *given).map(|(option, _)| option)
     }
@@ -241,6 +276,20 @@ pub(crate) enum Cache {
     Du(Du),
     /// Remove what no build needs.
     Prune(Prune),
+    /// Put the cache mounts of Dockerfiles into a shared cache.
+    #[command(after_help = "Example:\n  carrack cache export type=registry,ref=ghcr.io/acme/cache")]
+    Export {
+        /// Where, as with --cache-to.
+        #[arg(required = true, value_name = "CACHE")]
+        to: Vec<String>,
+    },
+    /// Fill cache mounts that are not on this machine yet from a shared cache.
+    #[command(after_help = "Example:\n  carrack cache import type=registry,ref=ghcr.io/acme/cache")]
+    Import {
+        /// From where, as with --cache-from.
+        #[arg(required = true, value_name = "CACHE")]
+        from: Vec<String>,
+    },
     /// Make a pair of keys: one signs what is put into shared caches, the other one says whom to believe.
     #[command(
         after_help = "Example:\n  carrack cache key     the first line is a secret of the job that publishes, \
@@ -250,10 +299,12 @@ pub(crate) enum Cache {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  carrack cache du\n  carrack cache du --by crate | head\n  \
-    carrack cache du --format json | jq -r 'select(.name == \"total\").size'")]
+#[command(
+    after_help = "Examples:\n  carrack cache du\n  carrack cache du --by crate | head\n  carrack cache du --by layer\n  \
+    carrack cache du --format json | jq -r 'select(.name == \"total\").size'"
+)]
 pub(crate) struct Du {
-    /// What compiled units are added up by.
+    /// What compiled units are added up by, or what else is listed.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) by: UnitsBy,
     /// Print as a table or as JSON, one object a line.
@@ -271,6 +322,10 @@ pub(crate) enum UnitsBy {
     Crate,
     /// How long ago they were used.
     Age,
+    /// No units: the layers that steps of Dockerfiles made.
+    Layer,
+    /// No units: the cache mounts of Dockerfiles.
+    Mount,
 }
 
 #[derive(Debug, Args)]
@@ -278,6 +333,7 @@ pub(crate) enum UnitsBy {
     after_help = "Examples:\n  carrack cache prune                              what was not used for 30 days\n  \
     carrack cache prune --keep-storage 10GB          the least recently used until 10 GB are left\n  \
     carrack cache prune --filter package=openssl-sys\n  \
+    carrack cache prune --filter mount=/usr/local/cargo/registry\n  \
     carrack cache prune --engine docker --all --filter until=72h"
 )]
 pub(crate) struct Prune {
@@ -290,7 +346,7 @@ pub(crate) struct Prune {
     /// Also remove what the next build would use.
     #[arg(short, long)]
     pub(crate) all: bool,
-    /// Remove only what fits: until=72h; workspace=TEXT or package=NAME of the embedded engine (repeatable).
+    /// Remove only what fits: until=72h; workspace=TEXT, package=NAME or mount=ID of the embedded engine (repeatable).
     #[arg(long = "filter", value_name = "FILTER")]
     pub(crate) filters: Vec<String>,
     /// How much may stay, as in 10GB.

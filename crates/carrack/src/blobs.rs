@@ -1,31 +1,20 @@
 //! The store's blobs, as the carriers want them.
 
-use std::io::{self, Read};
 use std::time::Duration;
 
 use carrack_base::Digest;
+use carrack_engine::StoreBlobs;
+use carrack_oci::Image;
 use carrack_oci::wire::{Descriptor, media_type};
-use carrack_oci::{BlobSource, Image};
 use carrack_store::{Collected, ImageRow, Store, StoreError};
 
 use crate::failure::Failure;
-
-/// Reads blobs from a store.
-pub(crate) struct Blobs<'a>(pub(crate) &'a Store);
-
-impl BlobSource for Blobs<'_> {
-    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send>> {
-        let file =
-            self.0.open_blob(digest).map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
-        Ok(Box::new(file))
-    }
-}
 
 /// Reads the image with this manifest.
 pub(crate) fn image(store: &Store, manifest: &Digest) -> Result<Image, Failure> {
     let bytes = store.read_blob_verified(manifest)?;
     let descriptor = Descriptor::new(media_type::MANIFEST, *manifest, bytes.len() as u64);
-    Ok(Image::read(&Blobs(store), &descriptor)?)
+    Ok(Image::read(&StoreBlobs(store), &descriptor)?)
 }
 
 /// Removes the blobs that no image refers to.

@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use carrack_sandbox::Standing;
+
 /// The caller's environment.
 #[derive(Clone)]
 pub(crate) struct Caller {
     variables: BTreeMap<OsString, OsString>,
+    /// What this process may do with the owners of files.
+    pub(crate) standing: Standing,
 }
 
 impl Caller {
     /// Reads this process's environment.
-    pub(crate) fn of_this_process() -> Self {
-        Self { variables: std::env::vars_os().collect() }
+    pub(crate) fn of_this_process(standing: Standing) -> Self {
+        Self { variables: std::env::vars_os().collect(), standing }
     }
 
     /// A variable that is set and not empty.

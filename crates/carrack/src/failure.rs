@@ -3,24 +3,31 @@
 
 mod buildkit;
 mod dockerfile;
+mod machine;
+mod refusal;
+mod stages;
+mod workspace;
 
 use std::error::Error;
 use std::path::PathBuf;
 
 use carrack_base::{Platform, Span};
 use carrack_buildkit::BuildKitError;
-use carrack_cargo::config::{ConfigError, Level};
+use carrack_cargo::config::ConfigError;
 use carrack_cargo::init::InitError;
 use carrack_cargo::locate::LocateError;
 use carrack_cargo::lower::LowerError;
 use carrack_cargo::missing::{Diagnosis, diagnose};
 use carrack_cargo::plan::PlanError;
-use carrack_cargo::toolchain::{ChosenBy, ToolchainError};
+use carrack_cargo::toolchain::ToolchainError;
 use carrack_context::ContextError;
+use carrack_docker::check::DockerFinding;
 use carrack_docker::compose::ComposeError;
 use carrack_docker::dockerfile::DockerfileError;
 use carrack_docker::dockerignore::DockerignoreError;
 use carrack_engine::EngineError;
+use carrack_oci::snapshot::SnapshotError;
+use carrack_oci::transport::TransportError;
 use carrack_oci::{CarrierError, EngineError as LoadError, ImageError, ReferenceError, RootfsError};
 use carrack_remote::signature::KeyError;
 use carrack_remote::{LocationError, RemoteError};
@@ -90,14 +97,14 @@ pub(crate) enum Failure {
         span: Span,
         why: ServiceProblem,
     },
-    /// Services that only Docker can build, each with the reason.
+    /// Services that an engine of Docker's has to build, each with the reason.
     ServicesNeedDocker {
         services: Vec<(String, String)>,
     },
-    NotYet {
-        key: &'static str,
-        value: String,
-        possible: &'static str,
+    /// An image that services start from.
+    Base {
+        name: String,
+        source: Box<crate::stages::ImageFailure>,
     },
     BuildVariable {
         name: String,
@@ -120,10 +127,24 @@ pub(crate) enum Failure {
     NothingButCompose {
         file: PathBuf,
     },
-    /// The embedded engine and a Dockerfile.
-    NeedsDocker {
-        file: PathBuf,
+    /// A Dockerfile that can't be built as it is asked for.
+    Stages(Box<carrack_docker::lower::LowerError<crate::stages::ImageFailure>>),
+    /// Findings of Docker's checks in a Dockerfile that wants them to be errors; at least one.
+    Checks {
+        findings: Vec<DockerFinding>,
     },
+    /// An option whose value makes no sense.
+    BadOption {
+        option: &'static str,
+        value: String,
+        why: String,
+    },
+    /// An archive that should be a context.
+    ContextArchive {
+        path: PathBuf,
+        source: Box<SnapshotError>,
+    },
+    Transport(TransportError),
     /// An option that has no meaning for what is built.
     NoMeaning {
         option: &'static str,
@@ -139,6 +160,17 @@ pub(crate) enum Failure {
     /// A filter of `carrack cache prune` that there is not.
     Filter {
         filter: String,
+    },
+    /// A shared cache did not take, or give, what it should have.
+    NotTravelled,
+    /// A cache mount that there is not.
+    NoSuchMount {
+        id: String,
+        known: Vec<String>,
+    },
+    /// A cache mount that a build uses.
+    MountInUse {
+        id: String,
     },
     /// A size or a time of an option.
     Amount {
@@ -219,6 +251,15 @@ pub(crate) enum ServiceProblem {
     NoBinary { workspace: PathBuf, tried: Vec<String>, nearest: Option<String>, known: Vec<String> },
     /// Its platform is no platform.
     Platform { text: String },
+    /// What a key of its `build` section says can't be had.
+    Key { key: &'static str, value: String, why: String },
+}
+
+/// An error of a library with everything that led to it, in one line.
+pub(crate) fn chain_in_one_line(error: &dyn Error) -> String {
+    let Words { message, notes, .. } = Words::chain(error);
+    let text = std::iter::once(message).chain(notes).collect::<Vec<_>>().join(": ");
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// One error as it is shown.
@@ -286,8 +327,25 @@ impl Failure {
                 Diagnosis::DiskFull { .. } => code::MACHINE,
                 _ => code::USAGE,
             },
+            Self::Checks { .. } => code::BUILD_FAILED,
             Self::BuildKit(error) => buildkit::exit_code(error),
-            Self::Engine(EngineError::NoArtifact { .. } | EngineError::Unstable { .. }) => code::BUILD_FAILED,
+            Self::Stages(error) => stages::refused_code(error),
+            Self::Base { source, .. } => stages::image_code(source),
+            Self::Engine(EngineError::InStep { source, .. }) => stages::step_code(source),
+            Self::Engine(
+                error @ (EngineError::Download { .. }
+                | EngineError::Git { .. }
+                | EngineError::NoReference { .. }
+                | EngineError::OtherCommit { .. }
+                | EngineError::NoSource { .. }
+                | EngineError::Layers { .. }
+                | EngineError::Snapshot(_)),
+            ) => stages::step_code(error),
+            Self::Engine(
+                EngineError::CannotStart { .. }
+                | EngineError::NoArtifact { .. }
+                | EngineError::Unstable { .. },
+            ) => code::BUILD_FAILED,
             Self::Engine(
                 EngineError::NoSuchFile { .. } | EngineError::NotUtf8 { .. } | EngineError::Layer(_),
             ) => code::USAGE,
@@ -309,15 +367,16 @@ impl Failure {
             | Self::NotOurs { .. }
             | Self::Compose(_)
             | Self::Service { .. }
-            | Self::NotYet { .. }
             | Self::NothingButCompose { .. }
-            | Self::NeedsDocker { .. }
+            | Self::BadOption { .. }
+            | Self::ContextArchive { .. }
             | Self::NoMeaning { .. }
             | Self::CacheLocation { .. }
             | Self::CacheUnusable { .. }
             | Self::CacheKey { .. }
             | Self::CacheMode { .. }
             | Self::Filter { .. }
+            | Self::NoSuchMount { .. }
             | Self::Amount { .. }
             | Self::BuildVariable { .. }
             | Self::Platform { .. }
@@ -345,9 +404,11 @@ impl Failure {
             | Self::Rootfs { .. }
             | Self::Image(_)
             | Self::Unproven { .. }
+            | Self::MountInUse { .. }
+            | Self::Transport(_)
             | Self::ServicesNeedDocker { .. }
             | Self::Io { .. } => code::MACHINE,
-            Self::Load(_) | Self::NoEngine { .. } => code::ENGINE,
+            Self::NotTravelled | Self::Load(_) | Self::NoEngine { .. } => code::ENGINE,
         }
     }
 
@@ -382,29 +443,32 @@ impl Failure {
 
     fn all_words(&self) -> Vec<Words> {
         match self {
-            Self::Configuration(errors) => errors.iter().map(configuration).collect(),
+            Self::Configuration(errors) => errors.iter().map(workspace::configuration).collect(),
+            Self::Checks { findings } => findings.iter().map(stages::found).collect(),
             one => vec![one.words()],
         }
     }
 
     fn words(&self) -> Words {
         match self {
-            Self::Locate(error) => locate(error),
-            Self::Toolchain(error) => toolchain(error),
+            Self::Locate(error) => workspace::locate(error),
+            Self::Toolchain(error) => workspace::toolchain(error),
             Self::ToolchainBroken { program, said } => {
                 Words::new(format!("cannot use {}: it does not say its version", program.display()))
                     .note(said.trim())
                     .hint("run `rustc -vV` and mend what it says")
             }
-            Self::Configuration(_) => unreachable!("each of these errors is reported for itself"),
+            Self::Configuration(_) | Self::Checks { .. } => {
+                unreachable!("each of these errors is reported for itself")
+            }
             Self::Metadata { said } => metadata(said),
-            Self::Plan(error) => plan(error),
+            Self::Plan(error) => workspace::plan(error),
             Self::Lower(LowerError::User { service, source }) => {
                 Words::new(format!("cannot make the image of {service}: {source}"))
                     .hint("mend `user` or `owner` in the configuration; numbers are always possible, as in \"1000:1000\"")
             }
             Self::Lower(LowerError::Graph(error)) => Words::chain(error).hint("report this with the configuration"),
-            Self::Init(error) => init(error),
+            Self::Init(error) => workspace::init(error),
             Self::NotOurs { files } => {
                 let words = Words::new("cannot write: a person wrote or changed these files");
                 files.iter().fold(words, |words, file| words.note(file.display().to_string())).hint(
@@ -415,10 +479,7 @@ impl Failure {
             Self::Compose(error) => compose::words(error),
             Self::Service { service, span, why } => compose::service(service, span, why),
             Self::ServicesNeedDocker { services } => compose::needs_docker(services),
-            Self::NotYet { key, value, possible } => {
-                Words::new(format!("the embedded engine cannot use the image {value} as {key} yet"))
-                    .hint(format!("build with `--engine docker`, or set `{key} = \"{possible}\"`"))
-            }
+            Self::Base { name, source } => stages::base(name, source),
             Self::BuildVariable { name } => {
                 Words::new(format!("cannot pass {name} to the build: it is not set, and `build-env` asks for it"))
                     .hint(format!("set {name}, or give it a value in `build-env`"))
@@ -441,10 +502,26 @@ impl Failure {
                 Words::new(format!("there is neither a Cargo.toml nor a Dockerfile beside {}", file.display()))
                     .hint("run `carrack compose build` to build the services of a compose file")
             }
-            Self::NeedsDocker { file } => {
-                Words::new(format!("the embedded engine cannot build {} yet", file.display()))
-                    .hint("leave `--engine embedded` out: a Dockerfile is built by Docker")
+            Self::NotTravelled => Words::new("not everything could be moved").hint("mend what is said above, and try again"),
+            Self::NoSuchMount { id, known } => {
+                let words = Words::new(format!("there is no cache mount `{id}`"));
+                match carrack_base::nearest(id, known.iter().map(String::as_str)) {
+                    Some(nearest) => words.hint(format!("did you mean `{nearest}`?")),
+                    None => words.hint("see `carrack cache du --by mount`"),
+                }
             }
+            Self::MountInUse { id } => Words::new(format!("a build uses the cache mount `{id}`"))
+                .hint("wait for its end, then prune again"),
+            Self::Stages(error) => stages::refused(error),
+            Self::BadOption { option, value, why } => {
+                Words::new(format!("{option} cannot be `{value}`: {why}")).hint("see `carrack build --help`")
+            }
+            Self::ContextArchive { path, source } => {
+                let words = Words::chain(&**source);
+                Words { message: format!("cannot unpack {}: {}", path.display(), words.message), ..words }
+                    .hint("give a folder, or an archive that `tar` can read")
+            }
+            Self::Transport(error) => Words::chain(error).hint("mend SSL_CERT_FILE or the proxy's variables"),
             Self::CacheLocation { text, source } => {
                 let words = Words::new(format!("`{text}` names no shared cache: {source}"));
                 match source {
@@ -481,9 +558,9 @@ impl Failure {
             Self::Amount { option, text, example } => {
                 Words::new(format!("cannot understand `{text}` for {option}")).hint(format!("write {example}"))
             }
-            Self::Store(error) => store(error),
+            Self::Store(error) => machine::store(error),
             Self::Context(error) => Words::chain(error).hint("make it readable for this user"),
-            Self::Sandbox(error) => sandbox(error),
+            Self::Sandbox(error) => machine::sandbox(error),
             Self::Carrier { to, source } => {
                 with_context(format!("cannot write {}", to.display()), source).hint(writing(source))
             }
@@ -573,108 +650,8 @@ fn io_hint(error: &std::io::Error) -> &'static str {
     }
 }
 
-fn init(error: &InitError) -> Words {
-    let words = Words::chain(error);
-    let words = Words { message: format!("cannot {}", words.message), ..words };
-    match error {
-        InitError::NoLockFile { .. } => words.hint("run `cargo generate-lockfile` and commit Cargo.lock"),
-        InitError::Unpinned { image } => words
-            .note(format!("{image} is another Rust with every release"))
-            .hint("name a version, as in `builder = \"rust:1.95-slim-bookworm\"`"),
-        InitError::NotDebian { .. } => {
-            words.hint("set `builder` to a Debian image, as in \"rust:1.95-slim-bookworm\"")
-        }
-        InitError::NoOfficialImage { .. } => words.hint(
-            "set `builder` to an image that has this toolchain, or name a release in rust-toolchain.toml",
-        ),
-        InitError::OlderBase { release, builder, builder_release, .. } => words
-            .note(format!(
-                "{builder} compiles against the libc of {builder_release}, which {release} is older than"
-            ))
-            .hint(format!("set `base` to an image of {builder_release}, or `builder` to one of {release}")),
-        InitError::LineEnd { .. } => {
-            words.hint("leave line ends out of it, or build with `--engine embedded`, which takes them")
-        }
-        InitError::User { .. } => words.hint(
-            "mend `user` or `owner` in the configuration; numbers are always possible, as in \"1000:1000\"",
-        ),
-        InitError::Path { .. } => words.hint("rename it: letters, digits and `_-./+@,=~` are possible"),
-        InitError::Template(_) => words.hint("report this with the configuration"),
-    }
-}
-
-fn locate(error: &LocateError) -> Words {
-    match error {
-        LocateError::NoManifest { start } => {
-            Words::new(format!("there is no Cargo.toml in {} or above it", start.display()))
-                .hint("run carrack in a Cargo workspace, or name one: `carrack build PATH`")
-        }
-        LocateError::Unreadable { path, source } => Words::new(format!("cannot read {}", path.display()))
-            .note(source.to_string())
-            .hint(io_hint(source)),
-        LocateError::Syntax { span, message } => syntax(span, message),
-    }
-}
-
 fn syntax(span: &Span, message: &str) -> Words {
     Words::new(format!("{} is not valid TOML", span.source.path.display())).at(span, message.trim())
-}
-
-fn toolchain(error: &ToolchainError) -> Words {
-    let words = Words::chain(error);
-    let words = Words { message: format!("cannot {}", words.message), ..words };
-    match error {
-        ToolchainError::NotInPath { .. } | ToolchainError::NoDefault { .. } => {
-            words.hint("install Rust, or run `rustup default stable`")
-        }
-        ToolchainError::NotInstalled { channel, chosen_by, .. } => {
-            let words = match chosen_by {
-                ChosenBy::Environment => words.note("RUSTUP_TOOLCHAIN asks for it"),
-                ChosenBy::Override(folder) => {
-                    words.note(format!("`rustup override` asks for it in {}", folder.display()))
-                }
-                ChosenBy::File(file) => words.note(format!("{} asks for it", file.display())),
-                ChosenBy::Default => words.note("it is rustup's default"),
-            };
-            words.hint(format!("run `rustup toolchain install {channel}`"))
-        }
-        ToolchainError::Incomplete { .. } => words.hint("run `rustup update`"),
-        _ => words.hint("run `rustc -vV` and mend what it says"),
-    }
-}
-
-fn configuration(error: &ConfigError) -> Words {
-    match error {
-        ConfigError::Unreadable { path, source } => Words::new(format!("cannot read {}", path.display()))
-            .note(source.to_string())
-            .hint(io_hint(source)),
-        ConfigError::Syntax { span, message } => syntax(span, message),
-        ConfigError::UnknownKey { key, nearest, span } => {
-            let mark = nearest.map(|nearest| format!("did you mean `{nearest}`?")).unwrap_or_default();
-            Words::new(format!("unknown key `{key}`")).at(span, mark)
-        }
-        ConfigError::WrongType { key, expected, found, span } => {
-            Words::new(format!("`{key}` has the wrong type"))
-                .at(span, format!("expected {expected}, found {found}"))
-        }
-        ConfigError::BadValue { key, why, span } => {
-            Words::new(format!("`{key}` makes no sense")).at(span, why)
-        }
-        ConfigError::WrongLevel { key, belongs, span } => {
-            let place = match belongs {
-                Level::Workspace => {
-                    "[workspace.metadata.carrack], or carrack.toml beside the workspace's Cargo.toml"
-                }
-                _ => "[package.metadata.carrack], or carrack.toml beside the package's Cargo.toml",
-            };
-            Words::new(format!("`{key}` stands in the wrong place"))
-                .at(span, "")
-                .hint(format!("move it to {place}"))
-        }
-        ConfigError::MissingKey { key, missing, span } => {
-            Words::new(format!("`{key}` lacks `{missing}`")).at(span, format!("`{missing}` is missing"))
-        }
-    }
 }
 
 fn metadata(said: &str) -> Words {
@@ -706,61 +683,9 @@ fn lock(said: &str, how: &str) -> Words {
         .hint("run `cargo update --workspace` and commit Cargo.lock")
 }
 
-fn plan(error: &PlanError) -> Words {
-    let near = |nearest: &Option<String>, known: &[String]| match nearest {
-        Some(nearest) => format!("did you mean `{nearest}`?"),
-        None => {
-            let mut known = known.to_vec();
-            known.sort_unstable();
-            format!("choose one of {}", known.join(", "))
-        }
-    };
-    match error {
-        PlanError::Metadata(_) => Words::chain(error),
-        PlanError::Unreadable { path, source } => Words::new(format!("cannot read {}", path.display()))
-            .note(source.to_string())
-            .hint(io_hint(source)),
-        PlanError::Syntax { span, message } => syntax(span, message),
-        PlanError::UnknownPackage { name, nearest, known } => {
-            Words::new(format!("the workspace has no package `{name}`")).hint(near(nearest, known))
-        }
-        PlanError::UnknownBinary { name, nearest, known } => {
-            Words::new(format!("there is no binary `{name}`")).hint(near(nearest, known))
-        }
-        PlanError::MissingFeatures { package, binary, missing_features } => {
-            let features = missing_features.join(",");
-            Words::new(format!("binary `{binary}` of {package} needs features that are off: {features}"))
-                .hint(format!("add `--features {features}`"))
-        }
-        PlanError::NoBinaries { packages, skipped } => {
-            let words =
-                Words::new(format!("there is no binary to make an image of in {}", packages.join(", ")));
-            let words = skipped.iter().fold(words, |words, binary| {
-                words.note(format!(
-                    "{} needs the features {}",
-                    binary.binary,
-                    binary.missing_features.join(", ")
-                ))
-            });
-            words.hint("add src/main.rs to a package, or name another package with -p")
-        }
-        PlanError::DuplicateImage { image, services } => {
-            Words::new(format!("two services would make the image {image}: {}", services.join(", ")))
-                .hint("give one of them another name with the key `image`")
-        }
-        PlanError::DuplicateBinary { binary, packages } => {
-            Words::new(format!("{} all have a binary `{binary}`", packages.join(", ")))
-                .hint("choose one package with -p")
-        }
-        PlanError::UnusableName { binary, name } => {
-            Words::new(format!("`{name}`, made from the binary `{binary}`, can't name an image"))
-                .hint("name it with the keys `image` and `tags`")
-        }
-    }
-}
-
 fn engine(error: &EngineError) -> Words {
     match error {
+        EngineError::InStep { step, origin, source } => stages::step(step, origin.as_ref(), source),
         EngineError::StepFailed { program, exit, transcript, .. } => step_failed(program, *exit, transcript),
         EngineError::MissingLibrary { artifact, library, needed_by, searched } => {
             let words = Words::new(format!("{artifact} cannot start in an image: {library} is missing"));
@@ -786,8 +711,8 @@ fn engine(error: &EngineError) -> Words {
                 .hint("mend the key `files`; `from` starts at the folder of the file that names it")
         }
         EngineError::Cancelled { signal } => Words::new(format!("stopped by signal {signal}")),
-        EngineError::Store(error) => store(error),
-        EngineError::Sandbox(error) => sandbox(error),
+        EngineError::Store(error) => machine::store(error),
+        EngineError::Sandbox(error) => machine::sandbox(error),
         EngineError::Io { action, path, source } => Words::new(format!("cannot {action} {}", path.display()))
             .note(source.to_string())
             .hint(io_hint(source)),
@@ -799,6 +724,7 @@ fn engine(error: &EngineError) -> Words {
         }
         EngineError::Unreadable { .. } => Words::chain(error).hint("report this with the binary"),
         EngineError::NotUtf8 { .. } => Words::chain(error).hint("rename the file"),
+        error => stages::bare(error),
     }
 }
 
@@ -837,64 +763,6 @@ fn step_failed(program: &str, exit: Exit, transcript: &str) -> Words {
             .hint("make room on that disk"),
         Diagnosis::CompileError => Words::new(format!("the workspace does not compile ({how})")),
         Diagnosis::Other => Words::new(format!("the build failed ({how})")),
-    }
-}
-
-fn store(error: &StoreError) -> Words {
-    let words = Words::chain(error);
-    match error {
-        StoreError::NewerFormat { .. } => {
-            words.hint("use the newer carrack, or another state folder with --home")
-        }
-        StoreError::DamagedFormat { .. } | StoreError::DamagedIndex { .. } => words
-            .hint("delete the state folder (everything in it can be made again), or use another with --home"),
-        StoreError::ReadOnly { .. } => {
-            words.hint("make it writable for this user, or use another with --home")
-        }
-        StoreError::DiskFull { .. } => {
-            words.hint("make room on that disk, or use another state folder with --home")
-        }
-        StoreError::Busy { .. } => words.hint("try again when the running builds are done"),
-        StoreError::Corrupt { .. } | StoreError::MissingBlob { .. } => words.hint("build the image again"),
-        StoreError::Io { source, .. } => match source.kind() {
-            std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
-                words.hint("make it writable for this user, or use another with --home")
-            }
-            _ => words.hint(io_hint(source)),
-        },
-        StoreError::Index { .. }
-        | StoreError::BadId { .. }
-        | StoreError::BadUnitPath { .. }
-        | StoreError::UnitChanged { .. } => words.hint("report this"),
-        StoreError::Cancelled { .. } => words,
-    }
-}
-
-fn sandbox(error: &SandboxError) -> Words {
-    let words = with_context("cannot start the sandboxed command".to_owned(), error);
-    match error {
-        SandboxError::ProgramNotFound { program } => {
-            Words::new(format!("cannot start {}: there is no such program", program.display()))
-                .hint("check the entrypoint: a closure image has no shell and no other program")
-        }
-        SandboxError::Execute { program, source } => {
-            Words::new(format!("cannot start {}", program.display()))
-                .note(source.to_string())
-                .hint("check that it is executable, made for this machine, and has its loader in the image")
-        }
-        SandboxError::WorkingDirectory { path, source } => {
-            Words::new(format!("cannot enter the working folder {}", path.display()))
-                .note(source.to_string())
-                .hint("check `workdir`")
-        }
-        SandboxError::Namespaces { .. } => words.hint(
-            "allow unprivileged user namespaces (user.max_user_namespaces, kernel.unprivileged_userns_clone), \
-            or run it as root",
-        ),
-        SandboxError::User { .. } => {
-            words.hint("check `user`; an ordinary user has few ids to give (see newuidmap)")
-        }
-        _ => words,
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod arguments;
 mod blobs;
+mod call;
 mod caller;
 mod commands;
 mod engine;
@@ -17,6 +18,7 @@ mod remap;
 mod shared;
 mod signals;
 mod snippet;
+mod stages;
 mod terminal;
 mod workspace;
 
@@ -25,6 +27,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use carrack_base::Cancel;
+use carrack_sandbox::Standing;
 use clap::Parser;
 
 use arguments::{Arguments, Command};
@@ -40,6 +43,10 @@ fn main() -> ExitCode {
     }
     let start = Instant::now();
     let terminal = Terminal::of_stderr();
+    let standing = match carrack_sandbox::standing() {
+        Ok(standing) => standing,
+        Err(error) => return fail(&Failure::Sandbox(error), &terminal, false),
+    };
     let mut words: Vec<_> = std::env::args_os().collect();
     // `cargo carrack build` runs `cargo-carrack carrack build`.
     if words.get(1).is_some_and(|word| word == "carrack") {
@@ -54,7 +61,7 @@ fn main() -> ExitCode {
         }
     };
     if let Command::Cargo(cargo) = &arguments.command {
-        let caller = Caller::of_this_process();
+        let caller = Caller::of_this_process(standing);
         let state = caller.state(arguments.home);
         return commands::cargo::run(cargo, &caller, &state)
             .unwrap_or_else(|failure| fail(&failure, &terminal, false));
@@ -63,7 +70,7 @@ fn main() -> ExitCode {
     let cancel = Cancel::default();
     let result = signals::watch(&cancel)
         .map_err(|error| Failure::bug(&error))
-        .and_then(|()| run(arguments, &terminal, &cancel, start));
+        .and_then(|()| run(arguments, standing, &terminal, &cancel, start));
     match (result, cancel.signal()) {
         (Ok(ended), _) => ended,
         // What failed because of the signal is no failure of its own.
@@ -81,11 +88,12 @@ fn fail(failure: &Failure, terminal: &Terminal, for_programs: bool) -> ExitCode 
 
 fn run(
     arguments: Arguments,
+    standing: Standing,
     terminal: &Terminal,
     cancel: &Cancel,
     start: Instant,
 ) -> Result<ExitCode, Failure> {
-    let caller = Caller::of_this_process();
+    let caller = Caller::of_this_process(standing);
     let state = caller.state(arguments.home);
     match arguments.command {
         Command::Build(build) => commands::build::run(&build, &caller, &state, terminal, cancel, start),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use carrack_base::nearest;
 use carrack_cargo::config::WorkspaceConfig;
-use carrack_engine::{Shared, SharedCaches};
+use carrack_engine::{Mode, Shared, SharedCaches};
 use carrack_oci::registry::{AskCredentials, Credentials};
 use carrack_oci::transport::{Roots, TransportOptions};
 use carrack_remote::signature::{PublicKey, SecretKey};
@@ -32,7 +32,7 @@ const MODES: [&str; 3] = ["read-write", "read-only", "off"];
 pub(crate) fn caches(
     from: &[String],
     to: &[String],
-    config: &WorkspaceConfig,
+    config: Option<&WorkspaceConfig>,
     caller: &Caller,
 ) -> Result<SharedCaches, Failure> {
     let mode = caller.text(MODE).unwrap_or_else(|| "read-write".to_owned());
@@ -47,17 +47,21 @@ pub(crate) fn caches(
         let given = (!given.is_empty()).then(|| given.to_vec());
         given.or_else(|| named(variable)).unwrap_or_else(|| configured.to_vec())
     };
-    let from = first(from, FROM, &config.cache_from);
-    let to = first(to, TO, &config.cache_to);
+    let configured = |list: fn(&WorkspaceConfig) -> &[String]| config.map(list).unwrap_or_default();
+    let from = first(from, FROM, configured(|config| &config.cache_from));
+    let to = first(to, TO, configured(|config| &config.cache_to));
     let to = if mode == "read-only" { Vec::new() } else { to };
     if from.is_empty() && to.is_empty() {
         return Ok(SharedCaches::default());
     }
-    let access = access(config, caller)?;
+    let mode = published(&to)?;
+    let trusted = configured(|config| &config.cache_trust);
+    let access = access(trusted, caller)?;
     let limits = Limits { transport: transport(caller), ..Limits::default() };
     let open = |text: &String| -> Result<Shared, Failure> {
-        let location: Location =
-            text.parse().map_err(|source| Failure::CacheLocation { text: text.clone(), source })?;
+        let location: Location = without_mode(text)
+            .parse()
+            .map_err(|source| Failure::CacheLocation { text: text.clone(), source })?;
         let kind = match location {
             Location::Registry { .. } => "registry",
             Location::S3 { .. } => "s3",
@@ -68,11 +72,39 @@ pub(crate) fn caches(
         Ok(Shared { remote, kind })
     };
     let all = |texts: &[String]| texts.iter().map(open).collect::<Result<Vec<_>, _>>();
-    Ok(SharedCaches::new(all(&from)?, all(&to)?))
+    let mut caches = SharedCaches::new(all(&from)?, all(&to)?);
+    caches.mode = mode;
+    Ok(caches)
 }
 
-fn access(config: &WorkspaceConfig, caller: &Caller) -> Result<Access, Failure> {
-    let trusted = config.cache_trust.iter().map(|text| {
+/// `mode=min`, `mode=max`, as BuildKit has it: how much of the steps of Dockerfiles is published.
+fn published(to: &[String]) -> Result<Mode, Failure> {
+    let said =
+        to.iter().flat_map(|text| text.split(',')).filter_map(|part| part.trim().strip_prefix("mode="));
+    let mut mode = Mode::Min;
+    for word in said {
+        mode = match word {
+            "min" => mode,
+            "max" => Mode::Max,
+            other => {
+                return Err(Failure::BadOption {
+                    option: "mode of --cache-to",
+                    value: other.to_owned(),
+                    why: "expected min or max".to_owned(),
+                });
+            }
+        };
+    }
+    Ok(mode)
+}
+
+fn without_mode(text: &str) -> String {
+    let parts = text.split(',').filter(|part| !part.trim().starts_with("mode="));
+    parts.collect::<Vec<_>>().join(",")
+}
+
+fn access(trusted: &[String], caller: &Caller) -> Result<Access, Failure> {
+    let trusted = trusted.iter().map(|text| {
         text.parse::<PublicKey>()
             .map_err(|source| Failure::CacheKey { place: format!("`cache-trust = [\"{text}\"]`"), source })
     });
@@ -96,7 +128,7 @@ fn access(config: &WorkspaceConfig, caller: &Caller) -> Result<Access, Failure> 
 }
 
 /// What docker or podman know about a registry; neither is an error.
-fn credentials(host: &str) -> Option<Credentials> {
+pub(crate) fn credentials(host: &str) -> Option<Credentials> {
     // Docker's own registry goes by an older name there.
     let known_as = if host == "docker.io" { "https://index.docker.io/v1/" } else { host };
     let found = docker_credential::get_credential(known_as)
@@ -108,15 +140,19 @@ fn credentials(host: &str) -> Option<Credentials> {
     })
 }
 
-/// The caller's certificates and proxy, by the names that everyone uses for them.
+/// For caches: one that is slower than this is slower than compiling.
 fn transport(caller: &Caller) -> TransportOptions {
-    // A cache that is slower than this is slower than compiling.
-    let mut options = TransportOptions {
+    TransportOptions {
         connect_timeout: Duration::from_secs(5),
         stall_timeout: Duration::from_secs(10),
         attempts: 3,
-        ..TransportOptions::default()
-    };
+        ..patient_transport(caller)
+    }
+}
+
+/// The caller's certificates and proxy, by the names that everyone uses for them.
+pub(crate) fn patient_transport(caller: &Caller) -> TransportOptions {
+    let mut options = TransportOptions::default();
     let bundle = ["SSL_CERT_FILE", "CARGO_HTTP_CAINFO"].iter().find_map(|name| caller.variable(name));
     if let Some(bytes) = bundle.and_then(|path| std::fs::read(path).ok()) {
         options.roots = Roots::Pem(bytes);

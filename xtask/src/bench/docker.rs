@@ -12,7 +12,7 @@ use super::time;
 use crate::cargo::start_failed;
 
 /// The distribution's client; machines often have another one in front.
-pub(super) const CLIENT: &str = "/usr/bin/docker";
+const CLIENT: &str = "/usr/bin/docker";
 const DAEMON: &str = "/usr/sbin/dockerd";
 /// A program without libraries that is every program of a small system.
 const BUSYBOX: &str = "/bin/busybox";

@@ -1,11 +1,11 @@
-//! The testkit's Docker daemon with the base images `rust` and `debian`, for the time of a measurement.
+//! The testkit's Docker daemons, for the time of a measurement: this machine's with the base images `rust` and `debian`, or a
+//! current one.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::docker::CLIENT;
-use super::stage::{Folder, Stage};
+use super::stage::Stage;
 use super::time;
 use crate::cargo::{cargo, start_failed};
 
@@ -13,24 +13,36 @@ use crate::cargo::{cargo, start_failed};
 pub(super) struct Dockyard {
     program: Child,
     host: String,
-    /// No settings of the user's.
-    settings: Folder,
+    settings: String,
+    client: String,
     /// What the daemon says that it is.
     pub(super) version: String,
 }
 
 impl Dockyard {
-    /// Starts the daemon; the inner error says why there is none on this machine.
+    /// Starts this machine's daemon; the inner error says why there is none on this machine.
     pub(super) fn start(stage: &Stage<'_>) -> Result<Result<Self, String>, String> {
+        Self::start_with(stage, &[])
+    }
+
+    /// Starts a current release with nothing in it; the inner error says why there is none on this machine.
+    pub(super) fn current(stage: &Stage<'_>) -> Result<Result<Self, String>, String> {
+        Self::start_with(stage, &["current"])
+    }
+
+    fn start_with(stage: &Stage<'_>, arguments: &[&str]) -> Result<Result<Self, String>, String> {
         let mut command = cargo(stage.root, &["run", "--quiet", "--release", "--package", "carrack-testkit"]);
-        // The same folder as the tests': the images are made once for all of them.
-        command.args(["--example", "dockyard", "--"]).arg(stage.target.join("tmp/dockyard"));
+        // The same folder as the tests': what takes long is made once for all of them.
+        command.args(["--example", "dockyard", "--"]).arg(stage.target.join("tmp/dockyard")).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut program = command.spawn().map_err(|error| start_failed(&command, &error))?;
-        let mut line = String::new();
-        let stdout = program.stdout.take().expect("standard output is piped");
-        BufReader::new(stdout).read_line(&mut line).map_err(|error| error.to_string())?;
-        let Some(host) = line.trim_end().strip_prefix("DOCKER_HOST=") else {
+        let mut lines = BufReader::new(program.stdout.take().expect("standard output is piped")).lines();
+        let mut next = |name: &str| {
+            let line = lines.next()?.ok()?;
+            Some(line.trim_end().strip_prefix(name)?.strip_prefix('=')?.to_owned())
+        };
+        let (host, settings, client) = (next("DOCKER_HOST"), next("DOCKER_CONFIG"), next("CLIENT"));
+        let (Some(host), Some(settings), Some(client)) = (host, settings, client) else {
             let mut said = String::new();
             let mut stderr = program.stderr.take().expect("standard error is piped");
             stderr.read_to_string(&mut said).map_err(|error| error.to_string())?;
@@ -38,8 +50,7 @@ impl Dockyard {
             let why = said.trim_end().trim_start_matches("skipped: dockyard: ");
             return Ok(Err(why.to_owned()));
         };
-        let (host, settings) = (host.to_owned(), Folder::new("docker-settings")?);
-        let mut dockyard = Self { program, host, settings, version: String::new() };
+        let mut dockyard = Self { program, host, settings, client, version: String::new() };
         let mut version = dockyard.client();
         version.args(["version", "--format", "{{.Server.Version}}"]);
         let output = version.output().map_err(|error| start_failed(&version, &error))?;
@@ -68,8 +79,8 @@ impl Dockyard {
     }
 
     fn client(&self) -> Command {
-        let mut command = Command::new(CLIENT);
-        command.env("DOCKER_HOST", &self.host).env("DOCKER_CONFIG", self.settings.path());
+        let mut command = Command::new(&self.client);
+        command.env("DOCKER_HOST", &self.host).env("DOCKER_CONFIG", &self.settings);
         command
     }
 }

@@ -6,8 +6,11 @@
 //!                                       Layer(files, if any) ───────┘
 //! ```
 //!
+//! A service with a base of its own has no closure: see `based`.
+//!
 //! Everything that decides the result stands in the ops: the engine looks at nothing else. Nothing is read here.
 
+mod based;
 mod user;
 
 use std::collections::BTreeMap;
@@ -16,7 +19,7 @@ use std::path::{Path, PathBuf};
 use carrack_base::{ImagePath, Platform};
 use carrack_graph::{
     AddedFile, BuildFolder, BuildGraph, ClosureOp, EnvValue, ExecMount, ExecOp, ExecRoot, GraphError,
-    HostTree, ImageOp, ImageSettings, LayerOp, LayerPart, NodeId, Op, Probe, TreeOp,
+    HostTree, ImageOp, ImageSettings, LayerOp, LayerPart, NodeId, Op, Probe, ResolvedImage, TreeOp,
 };
 
 use crate::config::Healthcheck;
@@ -63,6 +66,8 @@ pub struct Surroundings {
     pub images: BTreeMap<String, Vec<ServiceImage>>,
     /// Labels of every image.
     pub labels: BTreeMap<String, String>,
+    /// The images that services start from, by the names that the configuration has for them.
+    pub bases: BTreeMap<String, ResolvedImage>,
 }
 
 /// An image of a service with names that are not the configured ones.
@@ -125,7 +130,12 @@ pub fn lower(plan: &CargoPlan, around: &Surroundings) -> Result<BuildGraph, Lowe
     let tree = graph.add(Op::Tree(sources(plan, &around.left_out)))?;
     let exec = graph.add(Op::Exec(exec(plan, around, tree)))?;
     for service in &plan.services {
-        add_service(&mut graph, service, around, exec).map_err(|error| error.of(service))?;
+        let base = service.config.base.as_deref().and_then(|base| around.bases.get(base));
+        let added = match base {
+            Some(image) => based::add_service(&mut graph, service, around, exec, image),
+            None => add_service(&mut graph, service, around, exec),
+        };
+        added.map_err(|error| error.of(service))?;
     }
     Ok(graph)
 }

@@ -205,6 +205,14 @@ pub fn surroundings(metadata: &[u8]) -> Result<Surroundings, PlanError> {
     })
 }
 
+/// The workspace's folder, and where cargo puts intermediate results: from the answer to `cargo metadata --no-deps`.
+///
+/// Errors: [`PlanError::Metadata`].
+pub(crate) fn folders(metadata: &[u8]) -> Result<(PathBuf, PathBuf), PlanError> {
+    let metadata: Metadata = serde_json::from_slice(metadata).map_err(PlanError::Metadata)?;
+    Ok((metadata.workspace_root, metadata.build_directory.unwrap_or(metadata.target_directory)))
+}
+
 impl CargoPlan {
     /// Makes the plan from the answer to [`metadata_command`], for the same `location`, `configuration` and `request`.
     ///
@@ -319,33 +327,34 @@ fn join(folder: &Path, rest: &Path) -> PathBuf {
 
 /// What the lock file says about packages.
 #[derive(Default)]
-struct LockFile {
+pub(crate) struct LockFile {
     /// How many packages it holds; `None` if there is no file.
     entries: Option<usize>,
-    checksums: BTreeMap<(String, String, String), String>,
+    /// Those that come from elsewhere. Where they are, no lock file says.
+    pub(crate) fetched: Vec<FetchedPackage>,
 }
 
 impl LockFile {
-    fn read(path: &Path) -> Result<Self, PlanError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, PlanError> {
         if !path.is_file() {
             return Ok(Self::default());
         }
         let document =
             crate::cargo_config::read_toml(path).map_err(|error| outside::toml_error(path, error))?;
         let packages = document.get("package").and_then(Item::as_array_of_tables);
-        let mut checksums = BTreeMap::new();
-        for package in packages.into_iter().flatten() {
+        let fetched = packages.into_iter().flatten().filter_map(|package| {
             let text = |key: &str| package.get(key).and_then(Item::as_str).map(str::to_owned);
-            if let (Some(name), Some(version), Some(source), Some(checksum)) =
-                (text("name"), text("version"), text("source"), text("checksum"))
-            {
-                checksums.insert((name, version, source), checksum);
-            }
-        }
-        Ok(Self { entries: Some(packages.map_or(0, |packages| packages.len())), checksums })
+            let (name, version, source) = (text("name")?, text("version")?, text("source")?);
+            Some(FetchedPackage { name, version, source, checksum: text("checksum"), folder: PathBuf::new() })
+        });
+        let fetched = fetched.collect();
+        Ok(Self { entries: Some(packages.map_or(0, |packages| packages.len())), fetched })
     }
 
     fn checksum(&self, name: &str, version: &str, source: &str) -> Option<String> {
-        self.checksums.get(&(name.to_owned(), version.to_owned(), source.to_owned())).cloned()
+        let is_it = |package: &&FetchedPackage| {
+            (&*package.name, &*package.version, &*package.source) == (name, version, source)
+        };
+        self.fetched.iter().find(is_it)?.checksum.clone()
     }
 }

@@ -264,7 +264,9 @@ impl<'a> Reader<'a> {
         let folder = owner.as_ref().and_then(Owner::folder).map(Path::to_owned);
         if let Some(run) = &unit.run {
             let said = self.read(&run.said)?;
-            native = said.contains("rustc-link-") || unit.paths.iter().any(|path| is_native(path));
+            // Also a script that found nothing installed has looked.
+            let has_looked = self.tool.installed.is_some() || said.contains("rustc-link-");
+            native = has_looked || unit.paths.iter().any(|path| is_native(path));
             declared.add_script_output(&said, folder.as_deref());
             declared.files = declared.files.iter().map(|file| self.inside(file)).collect();
         }

@@ -26,11 +26,13 @@
 mod choose;
 mod harvest;
 mod layout;
+mod local;
 mod ordinary;
 mod record;
 
 pub(crate) use choose::{Choice, choose};
 pub(crate) use harvest::{Harvest, Scope, harvest};
+pub(crate) use local::local_units;
 pub use ordinary::{FittingUnit, OrdinaryRun, units_digest};
 pub(crate) use record::Package;
 
@@ -127,7 +129,11 @@ impl Variables<'_> {
             classify(name) == Class::Keyed && !name.starts_with("CARGO") && !name.starts_with("RUST")
         };
         let of_c = self.names.passed.iter().chain(self.tool.configured.variables.keys()).filter(is_of_c);
-        self.together(of_c.chain(&self.names.named).collect())
+        let variables = self.together(of_c.chain(&self.names.named).collect());
+        match self.tool.installed {
+            Some(installed) => ContentDigest::of(format!("{variables} {installed}").as_bytes()),
+            None => variables,
+        }
     }
 
     /// What the user named, as one expects it to be used.

@@ -40,6 +40,8 @@ pub struct OrdinaryRun {
     pub configured: Configured,
     /// What compiles: facts that decide about every unit, in words for people.
     pub identity: BTreeMap<String, String>,
+    /// Digest of what build scripts may find installed, where that is not among these facts.
+    pub installed: Option<ContentDigest>,
 }
 
 /// A kept unit that fits a run.
@@ -136,6 +138,33 @@ impl OrdinaryRun {
         Ok(units)
     }
 
+    /// Those of `planted` that no other unit in the target folder was compiled with, directly or not. None if there is no
+    /// other unit: then they are what was asked for.
+    ///
+    /// Errors: something that is there can't be read.
+    pub fn unused(&self, planted: &[FittingUnit]) -> io::Result<Vec<ContentDigest>> {
+        let found = layout::find_of(&self.target, &self.profile)?;
+        let ours: HashSet<&str> = planted.iter().map(|unit| unit.fingerprint.as_str()).collect();
+        let mut open: Vec<String> = Vec::new();
+        let mut needs: HashMap<&str, Vec<String>> = HashMap::new();
+        for unit in &found {
+            needs.entry(&unit.fingerprint).or_default().extend(unit.details.needs());
+            if !ours.contains(unit.fingerprint.as_str()) {
+                open.push(unit.fingerprint.clone());
+            }
+        }
+        if open.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut used = HashSet::new();
+        while let Some(fingerprint) = open.pop() {
+            if used.insert(fingerprint.clone()) {
+                open.extend(needs.get(fingerprint.as_str()).into_iter().flatten().cloned());
+            }
+        }
+        Ok(planted.iter().filter(|unit| !used.contains(&unit.fingerprint)).map(|unit| unit.id).collect())
+    }
+
     fn names(&self) -> VariableNames {
         VariableNames { passed: self.variables.keys().cloned().collect(), named: BTreeSet::new() }
     }
@@ -152,6 +181,7 @@ impl OrdinaryRun {
             configs: Vec::new(),
             configured: self.configured.clone(),
             wrapper: PathBuf::new(),
+            installed: self.installed,
             uses_units: true,
         }
     }

@@ -26,6 +26,7 @@ fn around() -> Surroundings {
         created: 7,
         images: BTreeMap::new(),
         labels: BTreeMap::new(),
+        bases: BTreeMap::new(),
     }
 }
 

@@ -130,6 +130,7 @@ impl Bench {
             configs: Vec::new(),
             configured: Configured::default(),
             wrapper: PathBuf::new(),
+            installed: None,
             uses_units: true,
         }
     }

@@ -6,5 +6,6 @@ mod fixture;
 
 mod cache;
 mod changes;
+mod context;
 mod links;
 mod walk;

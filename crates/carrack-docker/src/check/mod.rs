@@ -7,9 +7,12 @@
 //! A finding is waived by `# carrack: allow(name)` above its instruction, or by `# check=skip=name` at the top of the
 //! file. A [`Fix`] changes what its finding needs and nothing else; it is there only if the build can't come out worse.
 //!
+//! The checks of Docker's own builder are beside them: [`DOCKER_CHECKS`], [`check_docker`].
+//!
 //! Reads no file and changes none: fixes are data, [`apply`] makes the new text. Can't fail.
 
 mod cargo;
+mod docker;
 mod image;
 mod model;
 mod reference;
@@ -25,6 +28,7 @@ use carrack_base::Span;
 use crate::dockerfile::{Comment, Dockerfile};
 use model::Model;
 
+pub use docker::{DOCKER_CHECKS, DockerCheck, DockerFacts, DockerFinding, DockerReport, check_docker};
 pub use reference::reference;
 pub use surroundings::{Member, Surroundings, Workspace};
 pub use table::CHECKS;

@@ -1,4 +1,4 @@
-use super::{CHECKS, Severity};
+use super::{CHECKS, DOCKER_CHECKS, Severity};
 
 /// The page `docs/checks/README.md`: Markdown, with a final newline.
 pub fn reference() -> String {
@@ -8,6 +8,11 @@ pub fn reference() -> String {
         for check in CHECKS.iter().filter(|check| check.severity == severity) {
             page.push_str(&format!("| [{name}]({name}.md) | {} |\n", check.title, name = check.name));
         }
+    }
+    page.push_str(DOCKERS);
+    for check in DOCKER_CHECKS {
+        let experimental = if check.experimental { " (experimental)" } else { "" };
+        page.push_str(&format!("| [{}]({}) | {}{experimental} |\n", check.name, check.url(), check.title));
     }
     page
 }
@@ -28,7 +33,21 @@ the CI's files around them. What it can't know it does not guess.
 | `# carrack: allow(name)` | above an instruction: not here |
 | `# check=skip=name` | at the top of the file: not in this file |
 
+`carrack build --check` does the same for one build with its arguments, without building; an ordinary build prints in a line each
+what Docker's checks find, and builds.
+
 Exit codes: 0 nothing that fails, 1 errors (with `--strict` warnings too), 2 a file can't be read or understood.
 
 This page is made from the table of checks: `cargo run -p carrack-docker --example checks > docs/checks/README.md`.
+";
+
+const DOCKERS: &str = "
+## Docker's own checks
+
+The checks of Docker's builder are made too, under Docker's names and with Docker's rules: `# check=skip=NAME` at the top of the
+file, or above an instruction, leaves some out, `skip=all` all of them; `error=true` makes any finding an error, which fails
+a build too; those that are experimental are made if `experimental=NAME` says so.
+
+| check | what is wrong |
+| --- | --- |
 ";

@@ -81,6 +81,8 @@ pub struct Instruction {
     pub comments: Vec<Comment>,
     /// From the name to the end of the last line, here-documents included.
     pub range: Range<usize>,
+    /// Name and arguments in one line, without here-documents.
+    pub text: Text,
     /// What it says.
     pub kind: Kind,
 }

@@ -35,6 +35,9 @@ pub enum ExpandError {
         /// The word.
         message: String,
     },
+    /// Values within values within values: variables can double a text with every line.
+    #[error("the text is longer than 16 MiB with its variables")]
+    TooLong,
     /// Words within words within words.
     #[error("the substitution is nested too deeply")]
     TooDeep,
@@ -58,6 +61,27 @@ pub fn expand_words(
     Ok(Expansion::new(text, escape, value_of).run()?.words)
 }
 
+/// The same for the text of a here-document: quotes are ordinary characters.
+pub(crate) fn expand_document(
+    text: &str,
+    value_of: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, ExpandError> {
+    let mut expansion = Expansion::new(text, '\\', value_of);
+    expansion.quotes = Quotes::Ordinary;
+    Ok(expansion.run()?.concat_words())
+}
+
+/// The same for a line that is shown to people: quotes stay, and so does a variable without a value.
+pub(crate) fn expand_known(
+    text: &str,
+    escape: char,
+    value_of: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, ExpandError> {
+    let mut expansion = Expansion::new(text, escape, value_of);
+    expansion.quotes = Quotes::Kept;
+    Ok(expansion.run()?.concat_words())
+}
+
 /// The names of all variables that a text asks for, whatever becomes of them.
 pub fn variables(text: &str, escape: char) -> Vec<String> {
     let names = std::cell::RefCell::new(Vec::new());
@@ -71,12 +95,27 @@ pub fn variables(text: &str, escape: char) -> Vec<String> {
 }
 
 const DEEPEST: usize = 32;
+const LONGEST: usize = 16 << 20;
+
+/// What quotes do.
+#[derive(Clone, Copy, PartialEq)]
+enum Quotes {
+    /// They decide, and are taken away.
+    Removed,
+    /// They decide, and stay; variables without a value stay too.
+    Kept,
+    /// Nothing.
+    Ordinary,
+}
 
 struct Expansion<'e> {
     characters: std::iter::Peekable<std::str::Chars<'e>>,
     escape: char,
     value_of: &'e dyn Fn(&str) -> Option<String>,
+    quotes: Quotes,
     depth: usize,
+    /// Bytes that variables have brought so far.
+    brought: usize,
     whole: String,
     words: Vec<String>,
     in_word: bool,
@@ -88,7 +127,9 @@ impl<'e> Expansion<'e> {
             characters: text.chars().peekable(),
             escape,
             value_of,
+            quotes: Quotes::Removed,
             depth: 0,
+            brought: 0,
             whole: String::new(),
             words: Vec::new(),
             in_word: false,
@@ -102,17 +143,21 @@ impl<'e> Expansion<'e> {
     fn run(mut self) -> Result<Self, ExpandError> {
         while let Some(character) = self.characters.next() {
             match character {
-                '\'' => {
+                '\'' if self.quotes != Quotes::Ordinary => {
                     self.begin();
+                    self.keep_quote('\'');
                     loop {
                         match self.characters.next() {
-                            Some('\'') => break,
+                            Some('\'') => {
+                                self.keep_quote('\'');
+                                break;
+                            }
                             Some(inner) => self.push(inner),
                             None => return Err(ExpandError::Unclosed { open: '\'' }),
                         }
                     }
                 }
-                '"' => self.double_quoted()?,
+                '"' if self.quotes != Quotes::Ordinary => self.double_quoted()?,
                 '$' => {
                     let value = self.dollar()?;
                     self.push_splitting(&value);
@@ -133,9 +178,13 @@ impl<'e> Expansion<'e> {
 
     fn double_quoted(&mut self) -> Result<(), ExpandError> {
         self.begin();
+        self.keep_quote('"');
         loop {
             match self.characters.next() {
-                Some('"') => return Ok(()),
+                Some('"') => {
+                    self.keep_quote('"');
+                    return Ok(());
+                }
                 Some('$') => {
                     let value = self.dollar()?;
                     value.chars().for_each(|character| self.push(character));
@@ -153,6 +202,12 @@ impl<'e> Expansion<'e> {
                 Some(character) => self.push(character),
                 None => return Err(ExpandError::Unclosed { open: '"' }),
             }
+        }
+    }
+
+    fn keep_quote(&mut self, quote: char) {
+        if self.quotes == Quotes::Kept {
+            self.push(quote);
         }
     }
 
@@ -185,6 +240,12 @@ impl<'e> Expansion<'e> {
 
     /// What follows a `$`.
     fn dollar(&mut self) -> Result<String, ExpandError> {
+        let value = self.value()?;
+        self.brought = self.brought.saturating_add(value.len());
+        if self.brought > LONGEST { Err(ExpandError::TooLong) } else { Ok(value) }
+    }
+
+    fn value(&mut self) -> Result<String, ExpandError> {
         match self.characters.peek() {
             Some('{') => {
                 self.characters.next();
@@ -192,7 +253,14 @@ impl<'e> Expansion<'e> {
             }
             _ => {
                 let name = self.name();
-                Ok(if name.is_empty() { "$".to_owned() } else { (self.value_of)(&name).unwrap_or_default() })
+                if name.is_empty() {
+                    return Ok("$".to_owned());
+                }
+                Ok(match (self.value_of)(&name) {
+                    Some(value) => value,
+                    None if self.quotes == Quotes::Kept => format!("${name}"),
+                    None => String::new(),
+                })
             }
         }
     }
@@ -220,8 +288,20 @@ impl<'e> Expansion<'e> {
     }
 
     fn braces(&mut self) -> Result<String, ExpandError> {
+        let before = self.characters.clone();
         let name = self.name();
         let value = (self.value_of)(&name);
+        let stays = self.quotes == Quotes::Kept && value.is_none();
+        let result = self.form(&name, value)?;
+        if !stays {
+            return Ok(result);
+        }
+        let length = before.clone().count() - self.characters.clone().count();
+        Ok(format!("${{{}", before.take(length).collect::<String>()))
+    }
+
+    /// What follows the name within braces, with the brace that ends it.
+    fn form(&mut self, name: &str, value: Option<String>) -> Result<String, ExpandError> {
         let unclosed = ExpandError::Unclosed { open: '{' };
         if name.is_empty() {
             return Err(ExpandError::UnknownForm { form: self.characters.clone().collect() });
@@ -230,9 +310,9 @@ impl<'e> Expansion<'e> {
             '}' => Ok(value.unwrap_or_default()),
             ':' => {
                 let form = self.characters.next().ok_or(unclosed)?;
-                self.default(form, &name, value.filter(|value| !value.is_empty()), true)
+                self.default(form, name, value.filter(|value| !value.is_empty()), true)
             }
-            form @ ('-' | '+' | '?') => self.default(form, &name, value, false),
+            form @ ('-' | '+' | '?') => self.default(form, name, value, false),
             form @ ('#' | '%') => {
                 let longest = self.characters.next_if_eq(&form).is_some();
                 let pattern = self.word('}')?;
@@ -243,7 +323,7 @@ impl<'e> Expansion<'e> {
                 let all = self.characters.next_if_eq(&'/').is_some();
                 let pattern = self.word('/')?;
                 let with = self.word('}')?;
-                Ok(replace(&value.unwrap_or_default(), &pattern, &with, all))
+                replace(&value.unwrap_or_default(), &pattern, &with, all)
             }
             other => Err(ExpandError::UnknownForm { form: other.to_string() }),
         }
@@ -278,7 +358,7 @@ impl<'e> Expansion<'e> {
                 None => return Err(ExpandError::Unclosed { open: '{' }),
                 Some(character) if character == end => break,
                 Some('$') => word.push_str(&self.dollar()?),
-                Some(quote @ ('"' | '\'')) => loop {
+                Some(quote @ ('"' | '\'')) if self.quotes != Quotes::Ordinary => loop {
                     match self.characters.next() {
                         None => return Err(ExpandError::Unclosed { open: quote }),
                         Some(character) if character == quote => break,
@@ -316,12 +396,15 @@ fn strip<'v>(value: &'v str, pattern: &str, at_start: bool, longest: bool) -> &'
     }
 }
 
-fn replace(value: &str, pattern: &str, with: &str, all: bool) -> String {
+fn replace(value: &str, pattern: &str, with: &str, all: bool) -> Result<String, ExpandError> {
     let pattern = glob(pattern);
     let mut result = String::new();
     let mut from = 0;
     let mut replaced = false;
     while from < value.len() {
+        if result.len() > LONGEST {
+            return Err(ExpandError::TooLong);
+        }
         let rest = &value[from..];
         let ends = rest.char_indices().map(|(at, _)| at).chain([rest.len()]).filter(|end| *end > 0);
         let longest =
@@ -339,7 +422,7 @@ fn replace(value: &str, pattern: &str, with: &str, all: bool) -> String {
             }
         }
     }
-    result
+    Ok(result)
 }
 
 trait ReverseFind: Iterator + Sized {

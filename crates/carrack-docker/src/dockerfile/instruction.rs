@@ -47,7 +47,7 @@ struct Reading {
 pub(super) fn read(line: Line, escape: char) -> Result<Instruction, Placed> {
     let Line { text, comments, heredocs, range } = line;
     let (keyword, kind) = read_text(&text, escape, heredocs.into_iter())?;
-    Ok(Instruction { keyword, comments, range, kind })
+    Ok(Instruction { keyword, comments, range, text, kind })
 }
 
 fn read_text(
@@ -122,8 +122,8 @@ impl Reading {
                     let name = keyword.to_ascii_uppercase();
                     return Err((keyword.range(), Problem::BadTrigger { name }));
                 }
-                let range = self.rest.range();
-                Ok(Kind::Onbuild(Box::new(Instruction { keyword, comments: Vec::new(), range, kind })))
+                let (range, text) = (self.rest.range(), self.rest);
+                Ok(Kind::Onbuild(Box::new(Instruction { keyword, comments: Vec::new(), range, text, kind })))
             }
             "MAINTAINER" => Ok(Kind::Maintainer(self.rest)),
             "STOPSIGNAL" => Ok(Kind::Stopsignal(self.rest)),

@@ -32,6 +32,8 @@ pub use ast::{
 };
 pub use error::{DockerfileError, Problem};
 pub use expand::{ExpandError, expand, expand_words, variables};
+pub(crate) use expand::{expand_document, expand_known};
+pub(crate) use mount::read_expanded;
 pub use text::Text;
 
 /// Reads a Dockerfile.
@@ -73,4 +75,27 @@ pub fn parse(source: &Arc<SourceText>) -> Result<Dockerfile, DockerfileError> {
         return Err(at((0..0, Problem::NoStage)));
     }
     Ok(dockerfile)
+}
+
+/// Reads what an `ONBUILD` of another image holds: one instruction.
+///
+/// Every place in it is in a text of its own.
+/// Errors: what Docker would refuse; [`Problem::BadTrigger`] also if it is not exactly one instruction.
+pub fn parse_trigger(text: &str) -> Result<Instruction, Problem> {
+    let lines = lines::split(text).map_err(|(_, problem)| problem)?;
+    let mut instructions = Vec::new();
+    for line in lines.lines {
+        instructions.push(instruction::read(line, lines.escape).map_err(|(_, problem)| problem)?);
+    }
+    match (instructions.pop(), instructions.is_empty()) {
+        (Some(instruction), true)
+            if !matches!(instruction.kind, Kind::From(_) | Kind::Onbuild(_) | Kind::Maintainer(_)) =>
+        {
+            Ok(instruction)
+        }
+        (last, _) => {
+            let name = last.map_or_else(String::new, |last| last.keyword.to_ascii_uppercase());
+            Err(Problem::BadTrigger { name })
+        }
+    }
 }

@@ -49,6 +49,21 @@ impl MountKind {
 }
 
 pub(super) fn read(text: &Text) -> Result<Mount, Placed> {
+    read_with(text, &|value| Ok(value))
+}
+
+/// The mount once the variables in its values are known; `from` stays as it is.
+pub(crate) fn read_expanded<X: std::convert::From<Placed>>(
+    mount: &Mount,
+    expand: &dyn Fn(&str) -> Result<String, X>,
+) -> Result<Mount, X> {
+    read_with(&mount.text, &|value: Text| Ok(Text::made_from(expand(&value)?, value.range())))
+}
+
+fn read_with<X: std::convert::From<Placed>>(
+    text: &Text,
+    value_of: &dyn Fn(Text) -> Result<Text, X>,
+) -> Result<Mount, X> {
     let mut mount = Mount {
         kind: MountKind::Bind,
         target: None,
@@ -74,10 +89,14 @@ pub(super) fn read(text: &Text) -> Result<Mount, Placed> {
         let Some(known) = KEYS.iter().copied().find(|known| *known == lower) else {
             let problem =
                 Problem::UnknownMountKey { nearest: nearest(&lower, KEYS.iter().copied()), key: lower };
-            return Err((key.range(), problem));
+            return Err((key.range(), problem).into());
         };
-        let bad = |found: &Text, expected| {
+        let bad = |found: &Text, expected| -> Placed {
             (found.range(), Problem::BadMountValue { key: known, found: found.to_string(), expected })
+        };
+        let value = match value {
+            Some(value) if !["type", "from"].contains(&known) => Some(value_of(value)?),
+            value => value,
         };
         // Switches may stand alone.
         let switch = match (&value, known) {
@@ -86,10 +105,10 @@ pub(super) fn read(text: &Text) -> Result<Mount, Placed> {
                 mount.env = Some(key);
                 continue;
             }
-            (None, _) => return Err(bad(&key, "a value, as in key=value")),
+            (None, _) => return Err(bad(&key, "a value, as in key=value").into()),
             (Some(value), "readonly" | "ro" | "readwrite" | "rw" | "required") => match boolean(value) {
                 Some(switch) => switch,
-                None => return Err(bad(value, "true or false")),
+                None => return Err(bad(value, "true or false").into()),
             },
             _ => false,
         };
@@ -113,23 +132,23 @@ pub(super) fn read(text: &Text) -> Result<Mount, Placed> {
                     "private" => Some(Sharing::Private),
                     "locked" => Some(Sharing::Locked),
                     _ if has_variable => None,
-                    _ => return Err(bad(&value, "shared, private or locked")),
+                    _ => return Err(bad(&value, "shared, private or locked").into()),
                 }
             }
             "size" => mount.size = Some(value),
             "mode" if !has_variable && u32::from_str_radix(&value, 8).is_err() => {
-                return Err(bad(&value, "octal permissions, as in 0755"));
+                return Err(bad(&value, "octal permissions, as in 0755").into());
             }
             "mode" => mount.mode = Some(value),
             "uid" | "gid" if !has_variable && value.parse::<u32>().is_err() => {
-                return Err(bad(&value, "a number"));
+                return Err(bad(&value, "a number").into());
             }
             "uid" => mount.uid = Some(value),
             "gid" => mount.gid = Some(value),
             _ => mount.env = Some(value),
         }
     }
-    whole(mount)
+    Ok(whole(mount)?)
 }
 
 /// The rules between a mount's keys.

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::ops::{Deref, Range};
 
 /// A part of a source text after its lines were joined: every byte knows where it came from.
@@ -101,6 +102,12 @@ impl Deref for Text {
 
     fn deref(&self) -> &str {
         &self.value
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.value)
     }
 }
 

@@ -5,6 +5,7 @@ use carrack_docker::dockerignore::Dockerignore;
 use proptest::prelude::*;
 
 use crate::dockerfile::source;
+use crate::grammar::config;
 
 /// Pieces that lead deep into the parser.
 fn pieces() -> impl Strategy<Value = String> {
@@ -55,7 +56,7 @@ fn pieces() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(4000))]
 
     #[test]
     fn nothing_panics(text in prop_oneof![pieces(), pieces().prop_map(|text| format!("FROM x\n{text}")), ".{0,200}"]) {

@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,21 @@ pub(crate) struct ElfFile {
     pub(crate) runpath: Option<Vec<String>>,
 }
 
+/// The versions of symbols that a file needs of others, and those that it has.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SymbolVersions {
+    pub(crate) needed: Vec<NeededVersion>,
+    pub(crate) defined: BTreeSet<String>,
+}
+
+/// A version that a library has to have, and a symbol that it is needed for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NeededVersion {
+    pub(crate) library: String,
+    pub(crate) version: String,
+    pub(crate) symbol: String,
+}
+
 /// A file that can't be read as ELF.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ElfError {
@@ -43,6 +59,20 @@ impl ElfFile {
         // A program with debugging information may be larger than the memory; little of it is read.
         let bytes = ReadCache::new(File::open(path).map_err(failed)?);
         Self::parse(&bytes).map_err(|reason| ElfError::Malformed { path: path.to_owned(), reason })
+    }
+
+    /// Reads the versions of the symbols of a program or library. A file without any has none.
+    ///
+    /// Errors: as [`ElfFile::read`].
+    pub(crate) fn versions(path: &Path) -> Result<SymbolVersions, ElfError> {
+        let failed = |source| ElfError::Read { path: path.to_owned(), source };
+        let bytes = ReadCache::new(File::open(path).map_err(failed)?);
+        let found = match FileKind::parse(&bytes) {
+            Ok(FileKind::Elf64) => versions::<elf::FileHeader64<Endianness>, _>(&bytes),
+            Ok(FileKind::Elf32) => versions::<elf::FileHeader32<Endianness>, _>(&bytes),
+            _ => Ok(SymbolVersions::default()),
+        };
+        found.map_err(|error| ElfError::Malformed { path: path.to_owned(), reason: error.to_string() })
     }
 
     pub(super) fn parse<'data>(bytes: impl ReadRef<'data>) -> Result<Self, String> {
@@ -106,4 +136,40 @@ where
         }
     }
     Ok(file)
+}
+
+fn versions<'data, Header, Bytes>(bytes: Bytes) -> object::Result<SymbolVersions>
+where
+    Header: FileHeader<Endian = Endianness>,
+    Bytes: ReadRef<'data>,
+{
+    let header = Header::parse(bytes)?;
+    let endian = header.endian()?;
+    let sections = header.sections(endian, bytes)?;
+    let mut found = SymbolVersions::default();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if let Some((mut definitions, link)) = sections.gnu_verdef(endian, bytes)? {
+        let strings = sections.strings(endian, bytes, link)?;
+        while let Some((_, mut names)) = definitions.next()? {
+            if let Some(name) = names.next()? {
+                found.defined.insert(text(name.name(endian, strings)?));
+            }
+        }
+    }
+    // One symbol for each version of each library says enough.
+    let mut needed: BTreeMap<(String, String), String> = BTreeMap::new();
+    if let Some(table) = sections.versions(endian, bytes)? {
+        let symbols = sections.symbols(endian, bytes, elf::SHT_DYNSYM)?;
+        for (index, symbol) in symbols.enumerate() {
+            let Some(version) = table.version(table.version_index(endian, index).index())? else { continue };
+            if let Some(library) = version.file() {
+                let key = (text(library), text(version.name()));
+                needed.entry(key).or_insert(text(symbols.symbol_name(endian, symbol)?));
+            }
+        }
+    }
+    let needed = needed.into_iter();
+    found.needed =
+        needed.map(|((library, version), symbol)| NeededVersion { library, version, symbol }).collect();
+    Ok(found)
 }

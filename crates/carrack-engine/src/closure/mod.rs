@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use elf::ElfError;
-use elf::ElfFile;
-use search::{Loader, SearchPath};
+pub(crate) use elf::{ElfError, ElfFile};
+pub(crate) use search::Loader;
+use search::SearchPath;
 
 /// Something that a program needs, and where it goes in the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -24,7 +24,7 @@ pub(super) struct OwnPaths {
 
 /// The dynamic loaders whose rules are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Loader {
+pub(crate) enum Loader {
     /// glibc's, and whatever else is not musl's.
     Glibc,
     /// musl's, which is the C library too.
@@ -33,13 +33,13 @@ pub(super) enum Loader {
 
 impl Loader {
     /// The loader of a program with this interpreter.
-    pub(super) fn of(interpreter: &Path) -> Self {
+    pub(crate) fn of(interpreter: &Path) -> Self {
         let name = interpreter.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with("ld-musl-") { Self::Musl } else { Self::Glibc }
     }
 
     /// The folders that it knows without being told.
-    pub(super) fn folders(self) -> Vec<PathBuf> {
+    pub(crate) fn folders(self) -> Vec<PathBuf> {
         let architecture = std::env::consts::ARCH;
         let folders = match self {
             Self::Glibc => vec![
@@ -56,7 +56,7 @@ impl Loader {
     }
 
     /// Whether it takes this name for its own, and looks for no file.
-    pub(super) fn is_itself(self, interpreter: &Path, library: &str) -> bool {
+    pub(crate) fn is_itself(self, interpreter: &Path, library: &str) -> bool {
         // Source: musl's `ldso/dynlink.c`, `load_library`.
         const RESERVED: [&str; 7] = ["libc", "libpthread", "librt", "libm", "libdl", "libutil", "libxnet"];
         let reserved = || library.split_once('.').is_some_and(|(stem, _)| RESERVED.contains(&stem));

@@ -4,6 +4,7 @@
 //! units-<realm>-<time>-<digest>   a pack: the units that a build used and that no pack had; <time> in seconds, hexadecimal
 //! result-<key>                    what a compile step with this key came to: the kept results of it and of all that follows
 //!                                 from it, and the images' layers as blobs
+//! step-<key>                      what a step of a Dockerfile came to (`steps`)
 //! ```
 //!
 //! A pack is never changed, and each has a name of its own: jobs that publish at once do not see each other. Readers look at
@@ -16,9 +17,12 @@
 //! [`Remote`] may demand signatures.
 
 mod results;
+mod steps;
 mod units;
 
 pub(crate) use results::SharedResult;
+pub(crate) use steps::SharedStep;
+pub use steps::{export_mounts, import_mounts};
 pub use units::Offers;
 
 use std::collections::BTreeSet;
@@ -50,6 +54,16 @@ impl Default for Patience {
     }
 }
 
+/// How much of the steps of Dockerfiles is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// The bytes of layers that an image has.
+    #[default]
+    Min,
+    /// The bytes of all layers, and cache mounts.
+    Max,
+}
+
 /// A cache, and what people call it.
 #[derive(Clone)]
 pub struct Shared {
@@ -68,6 +82,8 @@ pub struct SharedCaches {
     pub to: Vec<Shared>,
     /// How long they may take.
     pub patience: Patience,
+    /// How much is published.
+    pub mode: Mode,
     complained: Mutex<BTreeSet<String>>,
 }
 

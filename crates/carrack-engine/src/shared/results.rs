@@ -19,12 +19,12 @@ const VERSION: u32 = 1;
 pub(crate) struct SharedResult {
     version: u32,
     /// Kept results, by the keys of their steps.
-    steps: Vec<SharedStep>,
+    steps: Vec<KeptStep>,
     layers: Vec<WrittenLayer>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct SharedStep {
+struct KeptStep {
     key: ContentDigest,
     /// What the engine keeps for this key, which is text.
     value: String,
@@ -37,7 +37,7 @@ impl SharedResult {
 
     /// Adds what is kept for a step.
     pub(crate) fn add_step(&mut self, key: ContentDigest, value: Vec<u8>) {
-        self.steps.push(SharedStep { key, value: String::from_utf8_lossy(&value).into_owned() });
+        self.steps.push(KeptStep { key, value: String::from_utf8_lossy(&value).into_owned() });
     }
 
     /// Adds a layer that the store has.
@@ -124,7 +124,7 @@ fn name(key: &ContentDigest) -> String {
 }
 
 /// Takes a layer into the store. `false` if the tar within is not the one that was promised.
-fn take_layer(blob: impl Read, layer: &WrittenLayer, store: &Store) -> io::Result<bool> {
+pub(super) fn take_layer(blob: impl Read, layer: &WrittenLayer, store: &Store) -> io::Result<bool> {
     let mut writer = store.blob_writer().map_err(io::Error::other)?;
     let mut reader = Tee { from: blob, to: &mut writer };
     let mut tar = Sha256Writer::new(io::sink());

@@ -216,7 +216,7 @@ impl Offers {
                 PackedAge::New => UnitAge::New,
                 PackedAge::Ran => UnitAge::Ran,
             },
-            from: folder,
+            from: folder.into(),
         })
     }
 }

@@ -92,7 +92,7 @@ impl Workshop {
         let store = Store::open(&self.state).unwrap();
         let _lease = store.lease(&Cancel::default()).unwrap();
         let inputs = Inputs::new(&store, cancel.clone());
-        let options = Options { no_cache: recipe.no_cache };
+        let options = Options { no_cache: recipe.no_cache, ..Options::default() };
         let engine =
             Engine::new(&store, &inputs, launcher(), options).with_tool("shell", std::sync::Arc::new(Shell));
         let events = Mutex::new(Vec::new());

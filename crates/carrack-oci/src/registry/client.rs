@@ -140,7 +140,12 @@ impl Registry {
 
     /// A repository. `reference`'s registry is not looked at, its tag and digest neither.
     pub fn repository(&self, reference: &Reference) -> Repository {
-        Repository { registry: self.clone(), name: reference.repository() }
+        self.repository_named(reference.repository())
+    }
+
+    /// The repository of this name within the registry.
+    pub fn repository_named(&self, name: String) -> Repository {
+        Repository { registry: self.clone(), name }
     }
 }
 
@@ -473,8 +478,8 @@ impl Access {
 
 /// Every kind of manifest that is understood somewhere.
 fn accepted() -> String {
-    const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-    [media_type::MANIFEST, media_type::INDEX, media_type::DOCKER_MANIFEST, DOCKER_LIST].join(", ")
+    [media_type::MANIFEST, media_type::INDEX, media_type::DOCKER_MANIFEST, media_type::DOCKER_INDEX]
+        .join(", ")
 }
 
 /// The target of `<target>; rel="next"`.

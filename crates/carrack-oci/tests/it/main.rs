@@ -7,17 +7,23 @@ mod archives;
 mod documents;
 mod engine;
 mod hostile;
+mod imports;
 mod layers;
+mod pulls;
 mod references;
 mod registry;
 mod rootfs;
+mod snapshot;
+mod snapshot_layers;
 mod tools;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
+use std::sync::Mutex;
 
 use carrack_base::{Digest, ImagePath, Platform, Sha256Writer};
+use carrack_oci::pull::BlobSink;
 use carrack_oci::wire::{ContainerConfig, Descriptor, media_type};
 use carrack_oci::{
     Attributes, BlobSource, Content, Image, ImageConfig, Layer, LayerBuilder, Reference, WrittenLayer,
@@ -51,6 +57,36 @@ impl Blobs {
     pub(crate) fn add_tar(&mut self, tar: &[u8]) -> Layer {
         let descriptor = self.add(media_type::LAYER_TAR, tar);
         Layer { diff_id: descriptor.digest, descriptor }
+    }
+}
+
+/// A store in memory.
+#[derive(Default)]
+pub(crate) struct Store(pub(crate) Mutex<Blobs>);
+
+impl BlobSource for Store {
+    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send>> {
+        self.0.lock().unwrap().open(digest)
+    }
+}
+
+impl BlobSink for Store {
+    fn has(&self, digest: &Digest, size: u64) -> bool {
+        self.0.lock().unwrap().0.get(digest).is_some_and(|bytes| bytes.len() as u64 == size)
+    }
+
+    fn put(&self, digest: &Digest, size: u64, bytes: &mut dyn Read) -> io::Result<()> {
+        let mut kept = Vec::new();
+        bytes.read_to_end(&mut kept)?;
+        assert_eq!((Digest::of(&kept), kept.len() as u64), (*digest, size));
+        self.0.lock().unwrap().0.insert(*digest, kept);
+        Ok(())
+    }
+}
+
+impl Store {
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().0.len()
     }
 }
 

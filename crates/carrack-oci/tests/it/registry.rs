@@ -23,7 +23,7 @@ use crate::binary_like;
 
 const NAME: &str = "harbour/cache";
 
-fn patience() -> TransportOptions {
+pub(crate) fn patience() -> TransportOptions {
     TransportOptions {
         connect_timeout: Duration::from_millis(800),
         stall_timeout: Duration::from_millis(600),
@@ -44,7 +44,7 @@ fn repository(address: &str) -> Repository {
     repository_with(address, patience(), Arc::new(|_| None))
 }
 
-fn registry(setup: &RegistrySetup) -> Option<ContainerRegistry> {
+pub(crate) fn registry(setup: &RegistrySetup) -> Option<ContainerRegistry> {
     let registry = ContainerRegistry::start(setup);
     if registry.is_none() {
         skipped("a real registry", "docker-registry is not installed");

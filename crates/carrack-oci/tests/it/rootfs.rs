@@ -239,7 +239,7 @@ fn damaged_layers_are_refused_before_anything_is_written() {
     assert!(matches!(unpack(&image(&layers), &blobs), RootfsError::DiffId { .. }));
 
     let mut layers = whole.layers();
-    layers[0].descriptor.media_type = "application/vnd.oci.image.layer.v1.tar+zstd".to_owned();
+    layers[0].descriptor.media_type = "application/vnd.oci.image.layer.v1.tar+lzma".to_owned();
     assert!(matches!(unpack(&image(&layers), &blobs), RootfsError::MediaType { .. }));
 
     // Not gzip, though it says so.

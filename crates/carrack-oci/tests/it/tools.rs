@@ -4,13 +4,16 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use carrack_base::Cancel;
+use carrack_oci::pull::{Selection, import_archive, import_layout};
+use carrack_oci::wire::media_type;
 use carrack_oci::{
-    Attributes, Content, Destination, Image, LayerBuilder, NamedImage, docker_tar, oci_layout, oci_tar,
-    rootfs_tar,
+    Attributes, BlobSource, Content, Destination, Image, LayerBuilder, NamedImage, Ownership, docker_tar,
+    oci_layout, oci_tar, rootfs_tar, snapshot,
 };
 use serde_json::Value;
 
-use crate::{Blobs, binary_like, bytes, image, names, path, sample_layer, write};
+use crate::{Blobs, Store, binary_like, bytes, image, names, path, sample_layer, write};
 
 /// Runs a tool that must succeed; `None` if it is not installed.
 fn run(test: &str, program: &str, arguments: &[&str], folder: &Path) -> Option<Output> {
@@ -124,4 +127,80 @@ fn tar_extracts_a_flattened_image() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(fs::read(folder.path().join("root/big")).unwrap(), binary_like((5 << 20) + 3));
     assert_eq!(fs::read_to_string(folder.path().join("root/usr/bin/alias")).unwrap(), "#!/bin/true\n");
+}
+
+#[test]
+fn what_skopeo_writes_comes_in() {
+    let test = "what_skopeo_writes_comes_in";
+    let folder = tempfile::tempdir().unwrap();
+    let mut blobs = Blobs::default();
+    let image = demanding_image(&mut blobs);
+    let names = names(&["server:1"]);
+    let layout = folder.path().join("layout");
+    oci_layout(&layout, &[NamedImage { image: &image, names: &names }], &blobs).unwrap();
+    let zstd = ["--dest-compress", "--dest-compress-format", "zstd"];
+    for (source, target, further) in [
+        ("oci:layout:1", "oci-archive:oci.tar:server:1", &[][..]),
+        ("oci:layout:1", "docker-archive:docker.tar:server:1", &[][..]),
+        // From an archive whose layers are not compressed.
+        ("docker-archive:docker.tar:server:1", "oci:zstd:server:1", &zstd[..]),
+    ] {
+        let copy = [&["--insecure-policy", "copy"], further, &[source, target]].concat();
+        if run(test, "skopeo", &copy, folder.path()).is_none() {
+            return;
+        }
+        let (store, platform, cancel) = (Store::default(), "linux/amd64".parse().unwrap(), Cancel::default());
+        let file = folder.path().join(target.split(':').nth(1).unwrap());
+        let chosen = Selection::Name("server:1".to_owned());
+        let imported = match target.starts_with("oci:") {
+            true => import_layout(&file, &chosen, &platform, &store, &cancel),
+            false => import_archive(&file, &chosen, &platform, &store, folder.path(), &cancel),
+        };
+        let imported = imported.unwrap_or_else(|error| panic!("{target}: {error}")).image;
+        assert_eq!(imported.config().rootfs, image.config().rootfs, "{target}");
+        if target.starts_with("oci:") {
+            assert_eq!(imported.layers()[0].descriptor.media_type, media_type::LAYER_ZSTD);
+        }
+        // Whatever it is compressed with, it is the same layer.
+        for (layer, original) in imported.layers().iter().zip(image.layers()) {
+            let listing = |layer, blobs: &dyn BlobSource| {
+                let root = tempfile::tempdir().unwrap();
+                snapshot::unpack_layer(layer, blobs, root.path(), Ownership::Caller).unwrap().listing
+            };
+            assert_eq!(listing(layer, &store), listing(&original, &blobs), "{target}");
+        }
+    }
+}
+
+#[test]
+fn tar_and_unpacking_agree_about_a_layer() {
+    let test = "tar_and_unpacking_agree_about_a_layer";
+    if !crate::snapshot::is_root(test) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (bytes, _) = write(&sample_layer(), 2);
+    fs::write(folder.path().join("layer.tar.gz"), &bytes).unwrap();
+    for name in ["theirs", "ours"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    let arguments = ["--numeric-owner", "--same-owner", "-xpzf", "layer.tar.gz", "-C", "theirs"];
+    if run(test, "tar", &arguments, folder.path()).is_none() {
+        return;
+    }
+    let ours = folder.path().join("ours");
+    let gzip = media_type::LAYER_GZIP;
+    let unpacked = snapshot::unpack(bytes.as_slice(), gzip, &ours, Ownership::Recorded).unwrap();
+    let threads = std::num::NonZeroUsize::MIN;
+    let theirs = snapshot::scan(&folder.path().join("theirs"), Ownership::Recorded, threads).unwrap();
+    assert_eq!(crate::snapshot::lines(&unpacked.listing), crate::snapshot::lines(&theirs));
+    assert_eq!(unpacked.listing, theirs);
+    // And the other way: tar reads what is packed from there.
+    let mut packed = Vec::new();
+    snapshot::pack(&ours, &theirs, None, &mut packed, threads).unwrap();
+    fs::write(folder.path().join("packed.tar.gz"), &packed).unwrap();
+    let Some(output) = run(test, "tar", &["-dpzf", "packed.tar.gz", "-C", "theirs"], folder.path()) else {
+        return;
+    };
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
 }

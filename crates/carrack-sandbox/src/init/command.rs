@@ -9,7 +9,7 @@ use rustix::fs::{Gid, Uid};
 use rustix::process::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::{Streams, sys};
+use super::{Streams, filter, sys};
 use crate::wire::{Attempt, Failure, Isolation, Plan, Text, UserPlan};
 
 /// The highest capability that a 64-bit set can hold; the kernel says where its own end.
@@ -31,6 +31,10 @@ fn prepare(plan: &Plan, [stdin, stdout, stderr]: &Streams) -> Result<(), Failure
     rustix::stdio::dup2_stdout(stdout).map_err(redirect())?;
     rustix::stdio::dup2_stderr(stderr).map_err(redirect())?;
     sys::close_descriptors_on_execute().map_err(Failure::isolate("close descriptors"))?;
+    for limit in &plan.limits {
+        let attempt = format!("set the limit `{}`", limit.name);
+        sys::set_limit(limit.resource, limit.soft, limit.hard).map_err(Failure::isolate(&attempt))?;
+    }
     match &plan.isolation {
         Some(isolation) => drop_privileges(isolation)?,
         None => {
@@ -45,6 +49,9 @@ fn prepare(plan: &Plan, [stdin, stdout, stderr]: &Streams) -> Result<(), Failure
 
 fn drop_privileges(isolation: &Isolation) -> Result<(), Failure> {
     let granted = CapabilitySet::from_bits_retain(isolation.capabilities);
+    if isolation.refuses_calls {
+        filter::refuse_calls().map_err(Failure::isolate("filter the system calls of"))?;
+    }
     let failed = || Failure::isolate("drop capabilities");
     for number in 0..CAPABILITIES {
         let capability = CapabilitySet::from_bits_retain(1 << number);
@@ -64,6 +71,9 @@ fn drop_privileges(isolation: &Isolation) -> Result<(), Failure> {
     let kept = if is_root { granted } else { CapabilitySet::empty() };
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).map_err(failed())?;
+    if isolation.new_privileges {
+        return Ok(());
+    }
     rustix::thread::set_no_new_privs(true).map_err(Failure::isolate("forbid new privileges"))
 }
 

@@ -4,9 +4,10 @@
 //! [`Plan`]'s steps and reports the first that fails.
 
 mod command;
+mod filter;
 mod mounts;
 mod supervise;
-mod sys;
+pub(crate) mod sys;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -65,7 +66,7 @@ fn launch_isolated(
 ) -> Result<(), Failure> {
     let (mut go, mut mapped) = io::pipe().map_err(Failure::isolate("make a pipe"))?;
     let namespaces = |error| Failure::new(Attempt::Namespaces, error);
-    match sys::fork_into_namespaces().map_err(namespaces)? {
+    match sys::fork_into_namespaces(isolation.own_network).map_err(namespaces)? {
         None => {
             drop(mapped);
             let launcher_is_done = go.read(&mut [0]).is_ok_and(|length| length == 1);
@@ -90,12 +91,13 @@ fn launch_isolated(
     }
 }
 
-fn map_ids(ids: &IdPlan, pid_1: Pid) -> Result<(), Failure> {
-    let pid_1 = pid_1.as_raw_nonzero();
+/// Gives a process in a new user namespace its ids.
+pub(crate) fn map_ids(ids: &IdPlan, process: Pid) -> Result<(), Failure> {
+    let process = process.as_raw_nonzero();
     match ids {
         IdPlan::Write { uid_map, gid_map, deny_setgroups } => {
             let write = |file: &str, text: &str| {
-                let path = format!("/proc/{pid_1}/{file}");
+                let path = format!("/proc/{process}/{file}");
                 std::fs::write(&path, text).map_err(|error| Failure::new(Attempt::IdMap(path), error))
             };
             if *deny_setgroups {
@@ -111,7 +113,7 @@ fn map_ids(ids: &IdPlan, pid_1: Pid) -> Result<(), Failure> {
                     Failure::new(Attempt::IdMap(format!("{}{said}", program.display())), error)
                 };
                 let output = std::process::Command::new(program)
-                    .arg(pid_1.to_string())
+                    .arg(process.to_string())
                     .args(numbers)
                     .stdin(Stdio::null())
                     .output()
@@ -133,6 +135,9 @@ fn run_pid_1(socket: &Socket, plan: &Plan, isolation: &Isolation, streams: Strea
     // Not the caller's: results must not depend on it, and mount points are for every user.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     mounts::build(isolation)?;
+    if isolation.own_network {
+        sys::raise_loopback().map_err(Failure::isolate("raise the loopback of"))?;
+    }
     rustix::system::sethostname(isolation.hostname.as_bytes())
         .map_err(Failure::isolate("set the host name"))?;
     if plan.argv.is_empty() {

@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -122,17 +123,52 @@ fn open(source: &Source, staging: &Path) -> Result<Option<OwnedFd>, Failure> {
             }
             open_tree(path, attributes).map(Some)
         }
-        Source::Overlay { lower, upper, work } => open_overlay(lower, upper, work, staging).map(Some),
-        Source::Tmpfs { mode } => new_mount("tmpfs", &[("mode", mode)])
-            .map(Some)
-            .map_err(Failure::mount("mount a tmpfs for", staging)),
+        Source::Overlay { lower, upper, work, read_only } => {
+            let mount = open_overlay(lower, upper, work, staging)?;
+            if *read_only {
+                sys::set_mount_attributes(mount.as_fd(), READ_ONLY, false)
+                    .map_err(Failure::mount("make read-only an overlay for", staging))?;
+            }
+            Ok(Some(mount))
+        }
+        Source::Content { bytes, mode, owner } => open_content(bytes, *mode, *owner, staging).map(Some),
+        Source::Tmpfs { mode, size } => {
+            let size = size.map(|size| size.to_string());
+            let options = [("mode", Some(mode)), ("size", size.as_ref())];
+            let options: Vec<_> =
+                options.iter().filter_map(|(name, value)| Some((*name, value.as_ref()?.as_str()))).collect();
+            new_mount("tmpfs", &options).map(Some).map_err(Failure::mount("mount a tmpfs for", staging))
+        }
         Source::Proc => match new_mount("proc", &[]) {
             Ok(mount) => Ok(Some(mount)),
             // A container with a masked procfs does not let go of it.
             Err(_) => open_tree(Path::new("/proc"), NO_SUID | NO_DEVICES).map(Some),
         },
+        Source::Sys => match new_mount("sysfs", &[]) {
+            Ok(mount) => {
+                sys::set_mount_attributes(mount.as_fd(), READ_ONLY, false)
+                    .map_err(Failure::mount("make read-only a sysfs for", staging))?;
+                Ok(Some(mount))
+            }
+            Err(_) => open_tree(Path::new("/sys"), READ_ONLY | NO_SUID | NO_DEVICES).map(Some),
+        },
         Source::DevPts => Ok(new_mount("devpts", &[("mode", "620"), ("ptmxmode", "666")]).ok()),
     }
+}
+
+/// A file with `bytes`, the only one of a file system in memory.
+fn open_content(bytes: &[u8], mode: u32, owner: (u32, u32), staging: &Path) -> Result<OwnedFd, Failure> {
+    let failed = || Failure::mount::<io::Error>("write a file for", staging);
+    let memory =
+        new_mount("tmpfs", &[("mode", "755")]).map_err(Failure::mount("mount a tmpfs for", staging))?;
+    attach(&memory, staging)?;
+    let path = staging.join("content");
+    fs::write(&path, bytes).map_err(failed())?;
+    std::os::unix::fs::chown(&path, Some(owner.0), Some(owner.1)).map_err(failed())?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(failed())?;
+    let file = open_tree(&path, 0)?;
+    rustix::mount::unmount(staging, UnmountFlags::DETACH).map_err(Failure::mount("unmount", staging))?;
+    Ok(file)
 }
 
 /// A copy of the mounts at and below `path`, with `attributes` added.
@@ -150,12 +186,11 @@ fn new_mount(file_system: &str, options: &[(&str, &str)]) -> Result<OwnedFd, Err
     for (name, value) in options {
         rustix::mount::fsconfig_set_string(context.as_fd(), *name, *value)?;
     }
-    finish_mount(&context)
+    finish_mount(&context, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)
 }
 
-fn finish_mount(context: &OwnedFd) -> Result<OwnedFd, Errno> {
+fn finish_mount(context: &OwnedFd, attributes: MountAttrFlags) -> Result<OwnedFd, Errno> {
     rustix::mount::fsconfig_create(context.as_fd())?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
@@ -196,7 +231,7 @@ fn open_overlay(lower: &[Text], upper: &Text, work: &Text, staging: &Path) -> Re
         }
         rustix::mount::fsconfig_set_string(context.as_fd(), "upperdir", name(&upper_layer))?;
         rustix::mount::fsconfig_set_string(context.as_fd(), "workdir", name(&work))?;
-        finish_mount(&context)
+        finish_mount(&context, MountAttrFlags::empty())
     };
     mount().map_err(failed())
 }

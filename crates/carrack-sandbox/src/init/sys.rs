@@ -9,9 +9,11 @@ use std::ptr;
 
 use rustix::process::Pid;
 
-/// Forks; the child is pid 1 of new user, mount, pid, ipc and uts namespaces. `None` in the child.
-pub(super) fn fork_into_namespaces() -> io::Result<Option<Pid>> {
-    let namespaces = libc::CLONE_NEWUSER
+/// Forks; the child is pid 1 of new user, mount, pid, ipc and uts namespaces, and of a network namespace if it is to have
+/// one. `None` in the child.
+pub(super) fn fork_into_namespaces(own_network: bool) -> io::Result<Option<Pid>> {
+    let namespaces = if own_network { libc::CLONE_NEWNET } else { 0 }
+        | libc::CLONE_NEWUSER
         | libc::CLONE_NEWNS
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWIPC
@@ -24,7 +26,7 @@ pub(super) fn fork_into_namespaces() -> io::Result<Option<Pid>> {
 }
 
 /// Forks. `None` in the child.
-pub(super) fn fork() -> io::Result<Option<Pid>> {
+pub(crate) fn fork() -> io::Result<Option<Pid>> {
     // SAFETY: the process has one thread, so the child may do everything that the parent may.
     forked(unsafe { libc::fork() })
 }
@@ -42,6 +44,45 @@ pub(super) fn execute(program: &CString, argv: &[CString], env: &[CString]) -> i
     // SAFETY: all are NUL-terminated strings, and null-terminated arrays of such, that outlive the call.
     unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
     io::Error::last_os_error()
+}
+
+/// Leaves the caller's user namespace for a new one in which no id is mapped yet. The process has one thread.
+pub(crate) fn unshare_user() -> io::Result<()> {
+    // SAFETY: changes nothing but this process's credentials.
+    if unsafe { libc::unshare(libc::CLONE_NEWUSER) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Gives the calling thread a root and a working folder of its own.
+pub(crate) fn unshare_root() -> io::Result<()> {
+    // SAFETY: changes nothing but which root, working folder and file mode mask the thread has; no memory is concerned.
+    if unsafe { libc::unshare(libc::CLONE_FS) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Limits a resource of this process.
+pub(super) fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: reads the structure, which lives across the call. A number that is no resource is an error.
+    let result = unsafe { libc::setrlimit(resource as _, &raw const limit) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Raises the loopback of this process's network namespace.
+pub(super) fn raise_loopback() -> io::Result<()> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
+    // SAFETY: returns a descriptor that nobody else owns, or -1.
+    let socket = unsafe {
+        match libc::socket(libc::AF_INET, kind, 0) {
+            -1 => return Err(io::Error::last_os_error()),
+            fd => OwnedFd::from_raw_fd(fd),
+        }
+    };
+    // SAFETY: the structure is plain data, and all zeroes is a value of it.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[..2].copy_from_slice(&[b'l' as libc::c_char, b'o' as libc::c_char]);
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the request is for a structure of this type, which lives across the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Sends any signal number, named or not.
@@ -67,7 +108,7 @@ pub(super) fn children_descriptor() -> io::Result<OwnedFd> {
 }
 
 /// Undoes what the Rust runtime, [`children_descriptor`] and the caller did to signals.
-pub(super) fn reset_signals() {
+pub(crate) fn reset_signals() {
     let mut set = MaybeUninit::uninit();
     // SAFETY: sigemptyset initialises the set; no handler is installed, only the default.
     unsafe {

@@ -124,6 +124,8 @@ fn orphans_are_reaped() {
     // Orphans end while the command goes on; what is left of them would show as zombies.
     let script = "for i in 1 2 3 4 5; do (sh -c 'exit 0' & sh -c 'sleep 0.01' &); done; \
                   until [ $(ls /proc | grep -cE '^[0-9]+$') -le 5 ]; do :; done; \
+                  for try in $(seq 200); do \
+                  grep -q '^State:.Z' /proc/[0-9]*/status || break; sleep 0.01; done; \
                   grep -l '^State:.Z' /proc/[0-9]*/status; echo done";
     assert_eq!(Fixture::host(script).output(), "done\n");
 }

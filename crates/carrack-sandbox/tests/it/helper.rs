@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use carrack_sandbox::{Command, IdMap, Launcher, Root, Sandbox, Stdio};
+use carrack_sandbox::{Command, IdMap, Launcher, Network, Root, Sandbox, Stdio};
 
 /// `helper plain|isolated SCRATCH PROGRAM ARGUMENT…` runs the program until it ends; `helper support SCRATCH` says
 /// what is allowed.
@@ -19,6 +19,7 @@ fn main() {
         stdin: Stdio::Null,
         stdout: Stdio::Inherit,
         stderr: Stdio::Inherit,
+        limits: Vec::new(),
     };
     let launcher = Launcher::this_program();
     if mode == "support" {
@@ -36,6 +37,8 @@ fn main() {
                 hostname: "held".to_owned(),
                 user: None,
                 ids: IdMap::Caller,
+                network: Network::Host,
+                shm_size: None,
                 scratch,
             },
         )

@@ -125,7 +125,13 @@ fn an_overlay_may_have_more_layers_than_a_page_names() {
         })
         .collect();
     let (upper, work) = (fixture.folder("overlay-upper"), fixture.folder("overlay-work"));
-    fixture.sandbox.mounts.push(Mount::Overlay { lower, upper, work, target: "/stack".into() });
+    fixture.sandbox.mounts.push(Mount::Overlay {
+        lower,
+        upper,
+        work,
+        target: "/stack".into(),
+        writable: true,
+    });
     match fixture.spawn() {
         Ok(child) => assert_eq!(finish(child), (Exit::Code(0), "401\n0\n".to_owned())),
         Err(SandboxError::Mount { source, .. }) if source.raw_os_error() == Some(libc_einval()) => {

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use carrack_sandbox::{
-    Child, Command, Exit, IdMap, Launcher, Mount, Root, Sandbox, SandboxError, Stdio, Support, User,
+    Child, Command, Exit, IdMap, Launcher, Mount, Network, Root, Sandbox, SandboxError, Stdio, Support, User,
 };
 
 /// Names the helper where Cargo's answer can't be used.
@@ -89,6 +89,8 @@ impl Fixture {
                 hostname: "inside".to_owned(),
                 user: None,
                 ids: IdMap::Caller,
+                network: Network::Host,
+                shm_size: None,
                 scratch,
             },
             folder,
@@ -106,8 +108,13 @@ impl Fixture {
         fs::write(lower[0].join("layer"), "top").unwrap();
         fs::write(lower[1].join("layer"), "bottom").unwrap();
         fs::write(lower[1].join("below"), "bottom").unwrap();
-        fixture.sandbox.root =
-            Root::Layers { lower, upper: fixture.folder("upper"), work: fixture.folder("work") };
+        fixture.sandbox.root = Root::Layers {
+            privileged: false,
+            names: true,
+            lower,
+            upper: fixture.folder("upper"),
+            work: fixture.folder("work"),
+        };
         fixture.sandbox.mounts.push(Mount::Bind {
             source: "/usr".into(),
             target: "/usr".into(),
@@ -129,7 +136,7 @@ impl Fixture {
 
     fn overlay(&self, lower: PathBuf, target: &str) -> Mount {
         let (upper, work) = (self.folder("overlay-upper"), self.folder("overlay-work"));
-        Mount::Overlay { lower: vec![lower], upper, work, target: target.into() }
+        Mount::Overlay { lower: vec![lower], upper, work, target: target.into(), writable: true }
     }
 
     fn spawn(&self) -> Result<Child, SandboxError> {
@@ -167,6 +174,7 @@ fn shell(script: &str) -> Command {
         stdin: Stdio::Null,
         stdout: Stdio::Piped,
         stderr: Stdio::Inherit,
+        limits: Vec::new(),
     }
 }
 

@@ -35,12 +35,14 @@ mod plant;
 mod prune;
 mod rows;
 mod seed;
-mod verify;
+mod target;
+pub(crate) mod verify;
 
 pub use place::{NewUnit, Taking, UnitAge};
 pub use plant::Planted;
 pub use prune::{PruneRule, Pruned};
 pub use rows::{UnitRow, UnitUsage};
 pub use seed::Seed;
+pub use target::UnitsFolder;
 
 pub(crate) use rows::SCHEMA;

@@ -10,6 +10,7 @@ use carrack_base::{ContentDigest, UnitContent, UnitFile};
 
 use super::files::{Copier, is_output, mode, on_threads, set_time};
 use super::rows::NewRow;
+use super::target::UnitsFolder;
 use crate::{Store, StoreError};
 
 /// A unit that the store is to keep.
@@ -32,7 +33,7 @@ pub struct NewUnit {
     /// The modification time that its files get.
     pub age: UnitAge,
     /// The folder that the files' paths are relative to.
-    pub from: PathBuf,
+    pub from: UnitsFolder,
 }
 
 /// The modification time of a unit's files: always the same, so that cargo finds no file newer than another. Written to
@@ -118,23 +119,27 @@ fn make(unit: &NewUnit, folder: &Path, taking: Taking, copier: &Copier) -> Resul
     let mut made = HashSet::new();
     fs::create_dir(folder).map_err(StoreError::io("create the folder", folder))?;
     for file in &unit.files {
-        let (from, to) = (unit.from.join(&file.path), folder.join(&file.path));
+        let shown = unit.from.shown(&file.path);
+        let changed = || StoreError::UnitChanged { unit: unit.id, path: shown.clone() };
+        let to = folder.join(&file.path);
         let parent = to.parent().expect("a file of a unit has a folder");
         if made.insert(parent.to_owned()) {
             fs::create_dir_all(parent).map_err(StoreError::io("create the folder", parent))?;
         }
-        let changed = || StoreError::UnitChanged { unit: unit.id, path: from.clone() };
         let seconds = unit.age.seconds_at(&file.path);
-        let metadata = match fs::symlink_metadata(&from) {
+        let found =
+            unit.from.place(&file.path).and_then(|from| Ok((fs::symlink_metadata(&from.path)?, from)));
+        let (metadata, from) = match found {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(changed()),
-            read => read.map_err(StoreError::io("read", &from))?,
+            read => read.map_err(StoreError::io("read", &shown))?,
         };
+        let from = &from.path;
         match &file.content {
             UnitContent::File { size, executable, .. } => {
                 if !metadata.is_file() || metadata.len() != *size {
                     return Err(changed());
                 }
-                let moved = taking == Taking::Move && rename(&from, &to)?;
+                let moved = taking == Taking::Move && rename(from, &to)?;
                 if moved {
                     let mode = mode(*executable);
                     if metadata.permissions().mode() & 0o7777 != mode {
@@ -143,11 +148,11 @@ fn make(unit: &NewUnit, folder: &Path, taking: Taking, copier: &Copier) -> Resul
                     }
                     set_time(&to, seconds)
                 } else {
-                    copier.copy(&from, &to, *executable, seconds)
+                    copier.copy(from, &to, *executable, seconds)
                 }
             }
             UnitContent::Link { to: target } => {
-                if fs::read_link(&from).map_or(true, |found| found != Path::new(target)) {
+                if fs::read_link(from).map_or(true, |found| found != Path::new(target)) {
                     return Err(changed());
                 }
                 std::os::unix::fs::symlink(target, &to).and_then(|()| set_time(&to, seconds))
@@ -161,7 +166,7 @@ fn make(unit: &NewUnit, folder: &Path, taking: Taking, copier: &Copier) -> Resul
         }
         .map_err(StoreError::io("create", &to))?;
     }
-    set_folder_times(folder, unit.files.iter().map(|file| file.path.as_str()))
+    set_folder_times(&folder.into(), unit.files.iter().map(|file| file.path.as_str()))
         .map_err(StoreError::io("set the times in", folder))
 }
 
@@ -176,7 +181,10 @@ fn rename(from: &Path, to: &Path) -> Result<bool, StoreError> {
 
 /// Makes the folders that are build scripts' outputs, or above or at such `paths`, as old as the files in them: cargo looks
 /// at their times too when a build script asks it to watch one.
-pub(super) fn set_folder_times<'p>(base: &Path, paths: impl Iterator<Item = &'p str>) -> io::Result<()> {
+pub(super) fn set_folder_times<'p>(
+    base: &UnitsFolder,
+    paths: impl Iterator<Item = &'p str>,
+) -> io::Result<()> {
     let mut done = HashSet::new();
     for path in paths {
         let mut folder = path;
@@ -186,9 +194,9 @@ pub(super) fn set_folder_times<'p>(base: &Path, paths: impl Iterator<Item = &'p 
                 break;
             }
             if done.insert(folder) {
-                let place = base.join(folder);
-                if folder != path || place.is_dir() && !place.is_symlink() {
-                    set_time(&place, UnitAge::Old.seconds())?;
+                let place = base.place(folder)?;
+                if folder != path || place.path.is_dir() && !place.path.is_symlink() {
+                    set_time(&place.path, UnitAge::Old.seconds())?;
                 }
             }
             let Some((above, _)) = folder.rsplit_once('/') else { break };

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use carrack_base::{ContentDigest, UnitContent, UnitFile};
@@ -13,6 +13,7 @@ use super::files::{Copier, is_fingerprint, is_replaced_whole, on_threads, set_ti
 use super::place::{UnitAge, set_folder_times};
 use super::plan::{Part, Plan, with_dependents};
 use super::seed::Ready;
+use super::target::UnitsFolder;
 use crate::{Store, StoreError};
 
 /// What became of the units that were to be put into a target folder. The lists of units are sorted by id.
@@ -54,12 +55,17 @@ impl Store {
     ///
     /// Errors: [`StoreError::Io`] and [`StoreError::DiskFull`] for what can't be read or made; those of the index. A unit
     /// that is missing is none.
-    pub fn plant(&self, units: &[ContentDigest], target: &Path) -> Result<Planted, StoreError> {
+    pub fn plant(
+        &self,
+        units: &[ContentDigest],
+        target: impl Into<UnitsFolder>,
+    ) -> Result<Planted, StoreError> {
+        let target = &target.into();
         let Ready { units, missing, left_out } = self.ready_units(units, true)?;
         let plan = Plan::of(&units);
         let mut planted = Planted { missing, left_out, ..Planted::default() };
         planted.left_out.extend(&plan.left_out);
-        fs::create_dir_all(target).map_err(StoreError::io("create the folder", target))?;
+        target.make().map_err(StoreError::io("create the folder", &target.shown("")))?;
 
         let grounds = Mutex::new(Vec::new());
         on_threads(&plan.units, |unit| {
@@ -99,7 +105,7 @@ impl Store {
             match outcomes[&unit.id] {
                 None => planted.missing.push(unit.id),
                 Some(_) if without.contains(&unit.id) => {
-                    remove(unit.files.iter().map(|file| target.join(&file.path)));
+                    remove(target, unit.files.iter().map(|file| file.path.as_str()));
                     planted.left_out.push(unit.id);
                 }
                 Some((linked, copied)) => {
@@ -121,11 +127,47 @@ impl Store {
         Ok(planted)
     }
 
+    /// Takes the units `ids`, which were planted in the folder `target`, out of it again.
+    ///
+    /// Nobody else may write to `target` meanwhile. Errors: those of the index. What can't be removed stays.
+    pub fn uproot(&self, ids: &[ContentDigest], target: impl Into<UnitsFolder>) -> Result<(), StoreError> {
+        let target = &target.into();
+        for unit in self.load_units(ids, true)? {
+            // Without its fingerprint, what is left of a unit is none to cargo.
+            let mut paths: Vec<&str> = unit.files().iter().map(|file| file.path.as_str()).collect();
+            paths.sort_by_key(|path| !is_fingerprint(path));
+            remove(target, paths.iter().copied());
+            for path in paths {
+                let ends = path.match_indices('/').map(|(at, _)| at).collect::<Vec<_>>();
+                remove(target, ends.iter().rev().map(|end| &path[..*end]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the folder at `path` in `target` with all that is in it, if it is there.
+    ///
+    /// Errors: [`StoreError::Io`].
+    pub fn clear(&self, target: &UnitsFolder, path: &str) -> Result<(), StoreError> {
+        let removed = target.place(path).and_then(|place| fs::remove_dir_all(&place.path));
+        match removed {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(StoreError::io("remove", &target.shown(path))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Those of the units `ids` that lie in the folder `target` as [`Store::plant`] would put them there, sorted by id; as
     /// far as sizes and times tell.
     ///
     /// Errors: [`StoreError::Io`] for what can't be read; those of the index.
-    pub fn planted(&self, ids: &[ContentDigest], target: &Path) -> Result<Vec<ContentDigest>, StoreError> {
+    pub fn planted(
+        &self,
+        ids: &[ContentDigest],
+        target: impl Into<UnitsFolder>,
+    ) -> Result<Vec<ContentDigest>, StoreError> {
+        let target = &target.into();
         let units = self.load_units(ids, true)?;
         let lying = Mutex::new(Vec::new());
         on_threads(&units, |unit| {
@@ -144,17 +186,18 @@ impl Store {
     /// no unit is older than one that it needs.
     ///
     /// Nobody else may write to `target` meanwhile. Errors: [`StoreError::Io`]; those of the index.
-    pub fn settle(&self, ids: &[ContentDigest], target: &Path) -> Result<(), StoreError> {
+    pub fn settle(&self, ids: &[ContentDigest], target: impl Into<UnitsFolder>) -> Result<(), StoreError> {
+        let target = &target.into();
         for unit in self.load_units(ids, true)? {
             for file in unit.files() {
-                let path = target.join(&file.path);
                 if file.content != UnitContent::Folder {
                     let seconds = unit.age.seconds_at(&file.path);
-                    set_time(&path, seconds).map_err(StoreError::io("set the time of", &path))?;
+                    let set = target.place(&file.path).and_then(|place| set_time(&place.path, seconds));
+                    set.map_err(StoreError::io("set the time of", &target.shown(&file.path)))?;
                 }
             }
             set_folder_times(target, unit.files().iter().map(|file| file.path.as_str()))
-                .map_err(StoreError::io("set the times in", target))?;
+                .map_err(StoreError::io("set the times in", &target.shown("")))?;
         }
         Ok(())
     }
@@ -163,7 +206,7 @@ impl Store {
     fn plant_unit(
         &self,
         unit: &Part<'_>,
-        target: &Path,
+        target: &UnitsFolder,
         copier: &Copier,
     ) -> Result<Option<(usize, usize)>, StoreError> {
         let kept = self.unit_place(&unit.id);
@@ -171,55 +214,69 @@ impl Store {
             return Ok(None);
         }
         let mut folders = HashSet::new();
-        let mut made: Vec<PathBuf> = Vec::new();
+        let mut made: Vec<&str> = Vec::new();
         let (mut linked, mut copied) = (0, 0);
         // Without its fingerprint, the half of a unit that a killed process leaves is none to cargo.
         let (last, first): (Vec<&UnitFile>, Vec<&UnitFile>) =
             unit.files.iter().partition(|file| is_fingerprint(&file.path));
         for file in first.into_iter().chain(last) {
-            let (from, to) = (kept.join(&file.path), target.join(&file.path));
-            let parent = to.parent().expect("a file of a unit has a folder");
-            if folders.insert(parent.to_owned()) {
-                fs::create_dir_all(parent).map_err(StoreError::io("create the folder", parent))?;
+            let from = kept.join(&file.path);
+            let shown = target.shown(&file.path);
+            let (parent, _) = file.path.rsplit_once('/').unwrap_or_default();
+            if folders.insert(parent) {
+                target
+                    .make_folder(parent)
+                    .map_err(StoreError::io("create the folder", &target.shown(parent)))?;
             }
+            let place = target.place(&file.path).map_err(StoreError::io("create", &shown))?;
+            let to = &place.path;
             let seconds = unit.age.seconds_at(&file.path);
             let placed = match &file.content {
                 UnitContent::File { executable, .. } if is_replaced_whole(&file.path, *executable) => {
-                    copier.link(&from, &to, *executable, seconds)
+                    copier.link(&from, to, *executable, seconds)
                 }
                 UnitContent::File { executable, .. } => {
-                    copier.copy(&from, &to, *executable, seconds).map(|()| false)
+                    copier.copy(&from, to, *executable, seconds).map(|()| false)
                 }
                 UnitContent::Link { to: target } => {
-                    symlink(target, &to).and_then(|()| set_time(&to, seconds)).map(|()| false)
+                    symlink(target, to).and_then(|()| set_time(to, seconds)).map(|()| false)
                 }
-                UnitContent::Folder => fs::create_dir_all(&to).map(|()| false),
+                UnitContent::Folder => target.make_folder(&file.path).map(|()| false),
             };
+            let is_folder = file.content == UnitContent::Folder;
+            // A link is the store's own file.
+            let placed = placed.and_then(|is_link| {
+                if !is_link && !is_folder {
+                    target.give_away(&place)?;
+                }
+                Ok(is_link)
+            });
             match placed {
                 Ok(is_link) => {
                     linked += usize::from(is_link);
                     copied += usize::from(!is_link && matches!(file.content, UnitContent::File { .. }));
-                    made.push(to);
+                    made.push(&file.path);
                 }
                 Err(error) => {
-                    remove(made.into_iter());
+                    remove(target, made.into_iter());
                     return match error.kind() {
                         ErrorKind::NotFound => Ok(None),
-                        _ => Err(StoreError::io("create", &to)(error)),
+                        _ => Err(StoreError::io("create", &shown)(error)),
                     };
                 }
             }
         }
         set_folder_times(target, unit.files.iter().map(|file| file.path.as_str()))
-            .map_err(StoreError::io("set the times in", target))?;
+            .map_err(StoreError::io("set the times in", &target.shown("")))?;
         Ok(Some((linked, copied)))
     }
 }
 
 /// Removes what was made of a unit: cargo could take the half of one for a whole one.
-fn remove(paths: impl Iterator<Item = PathBuf>) {
+fn remove<'p>(target: &UnitsFolder, paths: impl Iterator<Item = &'p str>) {
     for path in paths {
-        let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
+        let Ok(place) = target.place(path) else { continue };
+        let _ = fs::remove_file(&place.path).or_else(|_| fs::remove_dir(&place.path));
     }
 }
 
@@ -227,16 +284,16 @@ fn remove(paths: impl Iterator<Item = PathBuf>) {
 fn look_at<'f>(
     files: impl IntoIterator<Item = &'f UnitFile>,
     age: UnitAge,
-    target: &Path,
+    target: &UnitsFolder,
 ) -> Result<Ground, StoreError> {
     let (mut free, mut same) = (true, true);
     for file in files {
-        let path = target.join(&file.path);
-        if file.content == UnitContent::Folder && path.is_dir() {
+        let place = target.place(&file.path);
+        if file.content == UnitContent::Folder && place.as_ref().is_ok_and(|place| place.path.is_dir()) {
             // It may have been made for a file of another unit.
             continue;
         }
-        match is_same(&path, file, age.seconds_at(&file.path)) {
+        match place.and_then(|place| is_same(&place.path, file, age.seconds_at(&file.path))) {
             Ok(is_same) => {
                 free = false;
                 same &= is_same;
@@ -244,7 +301,7 @@ fn look_at<'f>(
             Err(error) if error.kind() == ErrorKind::NotFound => same = false,
             // Where a folder should be is something else.
             Err(error) if error.kind() == ErrorKind::NotADirectory => return Ok(Ground::Taken),
-            Err(error) => return Err(StoreError::io("read", &path)(error)),
+            Err(error) => return Err(StoreError::io("read", &target.shown(&file.path))(error)),
         }
         if !free && !same {
             return Ok(Ground::Taken);

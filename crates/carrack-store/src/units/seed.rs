@@ -16,6 +16,7 @@ use super::files::{Copier, on_threads, set_time};
 use super::place::set_folder_times;
 use super::plan::{Part, Plan, with_dependents};
 use super::rows::Kept;
+use super::target::UnitsFolder;
 use super::verify::this_boot;
 use crate::{Store, StoreError};
 
@@ -103,7 +104,7 @@ impl Store {
             self.forget_serials(&missing)?;
             return Ok(false);
         }
-        set_folder_times(&farm, plan.folders.iter().copied())
+        set_folder_times(&UnitsFolder::from(&farm), plan.folders.iter().copied())
             .map_err(StoreError::io("set the times in", &farm))?;
         let rename = || fs::rename(&farm, place);
         let seeds = place.parent().expect("a seed's place is in a folder");

@@ -56,7 +56,7 @@ impl Store {
 /// Whether the files of a unit are what they should be. Times and modes that are not are set again: they may have been lost
 /// where the contents were not.
 fn is_sound(folder: &Path, files: &[UnitFile], age: UnitAge) -> bool {
-    let times = || set_folder_times(folder, files.iter().map(|file| file.path.as_str()));
+    let times = || set_folder_times(&folder.into(), files.iter().map(|file| file.path.as_str()));
     files.iter().all(|file| is_as_listed(folder, file, age).unwrap_or(false)) && times().is_ok()
 }
 
@@ -92,7 +92,7 @@ fn is_as_listed(folder: &Path, file: &UnitFile, age: UnitAge) -> io::Result<bool
 
 /// What tells this boot of the machine from all others. Where the kernel does not say, every process is a boot of its own:
 /// units are verified more often than need be.
-pub(super) fn this_boot() -> &'static str {
+pub(crate) fn this_boot() -> &'static str {
     static BOOT: OnceLock<String> = OnceLock::new();
     BOOT.get_or_init(|| match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
         Ok(id) => id.trim().to_owned(),

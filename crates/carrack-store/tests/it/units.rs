@@ -42,7 +42,7 @@ pub(crate) fn unit(folder: &Path, name: &str, needs: &[&str], content: &str, pat
         needs: needs.iter().map(|name| id(name)).collect(),
         files: paths.iter().map(write).collect(),
         age: UnitAge::Old,
-        from: folder.to_owned(),
+        from: folder.into(),
     }
 }
 
@@ -326,7 +326,7 @@ fn units_in_each_others_way_do_not_mix() {
     assert_eq!((&planted.planted, &planted.left_out), (&seed.units, &seed.left_out));
     assert_eq!(look(&target), look(&seed.path));
 
-    let pair = store.plant(&[id("one"), id("two")], &fixture.at("../pair")).unwrap();
+    let pair = store.plant(&[id("one"), id("two")], fixture.at("../pair")).unwrap();
     assert_eq!(pair.planted.len(), 2, "the file that they have in common is the same");
     assert_eq!(files_below(&fixture.at("../pair")).len(), 3);
 }
@@ -476,7 +476,7 @@ fn units_of_another_boot_are_verified_once() {
                     .unwrap(),
             ),
         }
-        let planted = store.plant(&[id("c")], &fixture.at("../target")).unwrap();
+        let planted = store.plant(&[id("c")], fixture.at("../target")).unwrap();
         assert_eq!(planted.missing, [id("c")], "{what}");
         assert!(!place(&fixture, &id("c")).exists(), "{what}");
         keep(&fixture, &store, &[("c", &[])]);

@@ -39,6 +39,9 @@ const DEBIAN: &[&str] = &[
 /// Settings of apt that a machine behind a mirror may need in its containers as well.
 const APT_SETTINGS: &[&str] = &["Acquire::Check-Date", "Acquire::Check-Valid-Until"];
 
+/// Packages of Debian that a Rust toolchain needs.
+const LINKER: &str = "ca-certificates,gcc,libc6-dev";
+
 const RUST: &str = "\
 RUN apt-get update \\
  && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev \\
@@ -54,6 +57,35 @@ struct Toolchain {
     host: String,
     sysroot: PathBuf,
     rustup: PathBuf,
+}
+
+/// Where a build finds the files of [`RUST_IMAGE`]: `debian.tar`, with a linker, and the folder `rust`, which comes over it.
+/// Made in `folder` unless they are there.
+///
+/// Errors: what is missing on this machine, or went wrong.
+pub fn rust_files(folder: &Path) -> Result<PathBuf, String> {
+    if !has_program("mmdebstrap") {
+        return Err("mmdebstrap is not installed".to_owned());
+    }
+    let toolchain = Toolchain::find()?;
+    let apt = apt_settings();
+    let mut hasher = DefaultHasher::new();
+    (DEBIAN, &apt, LINKER, &toolchain.version, certificates()).hash(&mut hasher);
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(folder).map_err(failed)?;
+    let _alone = locked(&folder.join("rust-files.lock")).map_err(failed)?;
+    let files = folder.join(format!("rust-files-{:016x}", hasher.finish()));
+    if files.exists() {
+        return Ok(files);
+    }
+    let partial = files.with_extension("partial");
+    let _ = fs::remove_dir_all(&partial);
+    fs::create_dir_all(&partial).map_err(failed)?;
+    let rootfs = partial.join("debian.tar");
+    bootstrap(&apt, &[&format!("--include={LINKER}")], &rootfs)?;
+    toolchain.stage(&partial.join("rust"))?;
+    fs::rename(&partial, &files).map_err(failed)?;
+    Ok(files)
 }
 
 /// Puts both images into `docker`, from the archive below `folder` if it is there.
@@ -85,16 +117,40 @@ pub(super) fn provide(docker: &Docker, folder: &Path) -> Result<(), String> {
     succeeded(docker.run(&["tag", RUST_IMAGE, &toolchain.image()])).map(drop)
 }
 
+/// The root file system of [`SLIM_IMAGE`] as an archive, made once and kept below `folder`.
+pub(super) fn debian_root(folder: &Path) -> Result<PathBuf, String> {
+    if !has_program("mmdebstrap") {
+        return Err("mmdebstrap is not installed".to_owned());
+    }
+    let apt = apt_settings();
+    let mut hasher = DefaultHasher::new();
+    (DEBIAN, &apt, certificates()).hash(&mut hasher);
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(folder).map_err(failed)?;
+    let _alone = locked(&folder.join("debian.lock")).map_err(failed)?;
+    let archive = folder.join(format!("debian-{:016x}.tar", hasher.finish()));
+    if !archive.exists() {
+        let partial = folder.join("debian-partial.tar");
+        bootstrap(&apt, &[], &partial)?;
+        fs::rename(partial, &archive).map_err(failed)?;
+    }
+    Ok(archive)
+}
+
+fn bootstrap(apt: &[String], arguments: &[&str], archive: &Path) -> Result<(), String> {
+    let mut debian = Command::new("mmdebstrap");
+    debian.args(DEBIAN).args(arguments).args(apt.iter().map(|setting| format!("--aptopt={setting}")));
+    if Path::new(CERTIFICATES).is_dir() {
+        debian.arg(format!("--customize-hook=copy-in {CERTIFICATES} /usr/local/share"));
+    }
+    ran(debian.arg("bookworm").arg(archive)).map(drop)
+}
+
 fn make(docker: &Docker, toolchain: &Toolchain, apt: &[String]) -> Result<(), String> {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let rootfs = folder.path().join("debian.tar");
     let rootfs = rootfs.to_str().expect("the name is made of ASCII");
-    let mut debian = Command::new("mmdebstrap");
-    debian.args(DEBIAN).args(apt.iter().map(|setting| format!("--aptopt={setting}")));
-    if Path::new(CERTIFICATES).is_dir() {
-        debian.arg(format!("--customize-hook=copy-in {CERTIFICATES} /usr/local/share"));
-    }
-    ran(debian.args(["bookworm", rootfs]))?;
+    bootstrap(apt, &[], Path::new(rootfs))?;
     let path = format!("ENV PATH={PATH}");
     let import = ["import", "--change", &path, "--change", "CMD [\"bash\"]", rootfs, SLIM_IMAGE];
     succeeded(docker.run(&import))?;
@@ -182,7 +238,7 @@ fn certificates() -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-fn ran(command: &mut Command) -> Result<Output, String> {
+pub(super) fn ran(command: &mut Command) -> Result<Output, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("{name}: {error}"))?;
     if output.status.success() {

@@ -129,3 +129,32 @@ fn a_daemon_ends_with_a_test_that_is_killed() {
     let prefix = format!("{}-", child.id());
     assert_eq!(left.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).count(), 0);
 }
+
+#[test]
+fn a_current_engine_builds_and_leaves_nothing_behind() {
+    const TEST: &str = "a_current_engine_builds_and_leaves_nothing_behind";
+    let mut docker = match Docker::current(&folder()) {
+        Ok(docker) => docker,
+        Err(why) => return skipped(TEST, &why),
+    };
+    if !Path::new("/bin/busybox").exists() {
+        return skipped(TEST, "busybox-static is not installed");
+    }
+    let project = Project::new();
+    fs::create_dir(project.path().join("bin")).unwrap();
+    fs::copy("/bin/busybox", project.path().join("bin/sh")).unwrap();
+    // Neither the heredoc nor the flag is known to the distribution's engine.
+    let dockerfile = "FROM scratch\nCOPY --link bin/sh /bin/sh\nRUN <<EOF\necho made > /out\nEOF\n";
+    project.write("Dockerfile", dockerfile);
+    docker.build(project.path(), &["--tag", "made"]).expect_code(0);
+    let archive = project.path().join("made.tar");
+    docker.save("made", &archive);
+    assert!(fs::metadata(&archive).unwrap().len() > 1_000);
+
+    let socket = docker.host().trim_start_matches("unix://").to_owned();
+    docker.stop();
+    assert!(!Path::new(&socket).parent().unwrap().exists());
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains("/engines/"), "{mounts}");
+    assert_eq!(command_lines(&socket), [] as [String; 0]);
+}

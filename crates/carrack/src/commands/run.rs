@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use carrack_base::Cancel;
+use carrack_engine::StoreBlobs;
 use carrack_oci::wire::ContainerConfig;
 use carrack_oci::{Ownership, rootfs_dir};
-use carrack_sandbox::{Child, Command, Exit, IdMap, Launcher, Root, Sandbox, Stdio, User};
+use carrack_sandbox::{Child, Command, Exit, IdMap, Launcher, Network, Root, Sandbox, Stdio, User};
 use carrack_store::Store;
 
 use crate::arguments::Run;
-use crate::blobs::{self, Blobs};
+use crate::blobs;
 use crate::caller::Caller;
 use crate::failure::{Failure, code};
 
@@ -43,7 +44,7 @@ pub(crate) fn run(
     }
     let ownership = super::ownership();
     let is_root = ownership == Ownership::Recorded;
-    rootfs_dir(&rootfs, &image, &Blobs(&store), ownership)
+    rootfs_dir(&rootfs, &image, &StoreBlobs(&store), ownership)
         .map_err(|source| Failure::Rootfs { to: rootfs.clone(), source })?;
 
     let accounts = Accounts::read(&rootfs);
@@ -56,15 +57,18 @@ pub(crate) fn run(
         stdin: Stdio::Inherit,
         stdout: Stdio::Inherit,
         stderr: Stdio::Inherit,
+        limits: Vec::new(),
     };
     let (uid, gid) = (account.uid, account.gid);
     let sandbox = Sandbox {
-        root: Root::Layers { lower: vec![rootfs], upper, work },
+        root: Root::Layers { privileged: false, names: true, lower: vec![rootfs], upper, work },
         mounts: Vec::new(),
         hostname: "carrack".to_owned(),
         user: is_root.then(|| User { uid, gid, groups: Vec::new() }),
         // An ordinary user has one id to give: the image's user gets it, and with it the image's files.
         ids: if is_root { IdMap::Caller } else { IdMap::Single { uid, gid } },
+        network: Network::Host,
+        shm_size: None,
         scratch: sandbox,
     };
     let mut child = Launcher::this_program().spawn(&command, &sandbox)?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use carrack_cargo::config::CacheLimits;
+use carrack_engine::{LayerRule, remove_layers};
 use carrack_store::{Bucket, FolderUsage, PruneRule, Store, StoreError};
 
 /// How often, in seconds, a store within its limits is looked after.
@@ -34,6 +35,12 @@ fn look_after(store: &Store, limits: &CacheLimits) -> Result<(), StoreError> {
             if is_abandoned(&folder) || is_older(&folder, limits.unused) {
                 store.clear_target(&folder.id)?;
             }
+        }
+        let unused = i64::try_from(now.saturating_sub(limits.unused)).unwrap_or(0);
+        remove_layers(store, LayerRule::UnusedSince(unused), Duration::ZERO)?;
+        remove_layers(store, LayerRule::Keep(limits.keep), Duration::ZERO)?;
+        for mount in store.mount_folders()?.iter().filter(|mount| mount.used_at < unused) {
+            store.clear_mount(&mount.name)?;
         }
         store.forget_unused(i64::try_from(now.saturating_sub(limits.unused)).unwrap_or(0))?;
         store.put(Bucket::Upkeep, KEY, now.to_string())?;

@@ -162,13 +162,22 @@ pub(super) fn service(service: &str, span: &Span, why: &ServiceProblem) -> Words
             Words::new(format!("cannot build {service}: `{text}` is no platform"))
                 .at(span, "expected os/architecture, as in linux/amd64")
         }
+        ServiceProblem::Key { key, value, why } => {
+            Words::new(format!("cannot build {service}: its `{key}` can't be `{value}`"))
+                .at(span, why.clone())
+                .hint(match *key {
+                    "secrets" => "set the variable, or add it to .env; or mend the file's name".to_owned(),
+                    "ssh" => "start ssh-agent, or name a socket".to_owned(),
+                    key => format!("mend `{key}`"),
+                })
+        }
     }
 }
 
 pub(super) fn needs_docker(services: &[(String, String)]) -> Words {
     let names: Vec<&str> = services.iter().map(|(name, _)| name.as_str()).collect();
     let verb = if names.len() == 1 { "needs" } else { "need" };
-    let words = Words::new(format!("{} {verb} the Docker engine", names.join(", ")));
+    let words = Words::new(format!("{} {verb} an engine of Docker's", names.join(", ")));
     let words = services.iter().fold(words, |words, (name, why)| words.note(format!("{name}: {why}")));
-    words.hint("leave `--engine embedded` out, or name the services that Carrack can build")
+    words.hint("leave `--engine embedded` out, or name the services that can be built on this machine")
 }

@@ -5,12 +5,21 @@ use carrack_docker::dockerfile::{DockerfileError, Problem};
 use super::Words;
 
 pub(super) fn words(error: &DockerfileError) -> Words {
-    let words = Words::new(error.problem.to_string());
+    let (mark, hint) = advice(&error.problem);
+    let words = Words::new(error.problem.to_string()).at(&error.span, mark);
+    match hint {
+        Some(hint) => words.hint(hint),
+        None => words,
+    }
+}
+
+/// What is marked in the Dockerfile's lines, and what to do now.
+pub(super) fn advice(problem: &Problem) -> (String, Option<String>) {
     let near = |nearest: &Option<&'static str>| match nearest {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None => String::new(),
     };
-    let (mark, hint): (String, Option<&str>) = match &*error.problem {
+    let (mark, hint): (String, Option<&str>) = match problem {
         Problem::NoStage => (String::new(), Some("begin with FROM and an image")),
         Problem::BeforeFrom { .. } => ("only ARG may stand here".to_owned(), Some("move it behind a FROM")),
         Problem::UnknownInstruction { nearest, .. } | Problem::UnknownMountKey { nearest, .. } => {
@@ -51,9 +60,5 @@ pub(super) fn words(error: &DockerfileError) -> Words {
             (String::new(), Some("ONBUILD takes everything but ONBUILD, FROM and MAINTAINER"))
         }
     };
-    let words = words.at(&error.span, mark);
-    match hint {
-        Some(hint) => words.hint(hint),
-        None => words,
-    }
+    (mark, hint.map(str::to_owned))
 }

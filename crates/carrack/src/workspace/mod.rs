@@ -21,7 +21,7 @@ use carrack_cargo::tool::{CargoTool, PathPackage};
 use carrack_cargo::toolchain::read_toolchain_file;
 use carrack_cargo::units::FetchedPackage;
 use carrack_engine::Inputs;
-use carrack_graph::BuildGraph;
+use carrack_graph::{BuildGraph, ResolvedImage};
 use carrack_sandbox::Launcher;
 use carrack_store::Store;
 
@@ -76,6 +76,8 @@ pub(crate) struct Prepared {
     pub(crate) tool: CargoTool,
     /// `host (rustc 1.95.0)`.
     pub(crate) builder: String,
+    /// What its images start from.
+    pub(crate) base: String,
     /// What compiles.
     pub(crate) tools: Builder,
     /// Whether the plan had to be made anew.
@@ -138,14 +140,19 @@ pub(crate) fn plan(desk: &Desk<'_>, order: &Order, location: Location) -> Result
 /// Prepares the build of a plan for the embedded engine.
 ///
 /// Errors: what that engine can't do, names and variables that make no sense.
-pub(crate) fn prepare(desk: &Desk<'_>, order: &Order, planned: Planned) -> Result<Prepared, Failure> {
+pub(crate) fn prepare(
+    desk: &Desk<'_>,
+    order: &Order,
+    planned: Planned,
+    bases: BTreeMap<String, ResolvedImage>,
+) -> Result<Prepared, Failure> {
     let platform = Platform::host();
     if let Some(asked) = order.platforms.iter().find(|asked| **asked != platform) {
         return Err(Failure::Platform { asked: asked.clone(), host: platform });
     }
     let Planned { plan, location, builder, request, lock_file, anew } = planned;
-    refuse_images(&plan)?;
-    let around = surroundings(desk, order, &location, &builder, &request, &plan, lock_file, platform)?;
+    let base = bases.keys().next().cloned().unwrap_or_else(|| CLOSURE.to_owned());
+    let around = surroundings(desk, order, &location, &builder, &request, &plan, lock_file, platform, bases)?;
     let graph = lower::lower(&plan, &around)?;
     let profile = request.profile.as_ref().unwrap_or(&plan.workspace.profile);
     let tool = tool(&plan, &location, profile, &around.cargo_home)?;
@@ -154,6 +161,7 @@ pub(crate) fn prepare(desk: &Desk<'_>, order: &Order, planned: Planned) -> Resul
         tool,
         builder: format!("host (rustc {})", builder.rustc.release),
         tools: builder,
+        base,
         planned_anew: anew,
         plan,
     })
@@ -173,17 +181,13 @@ fn request(order: &Order, builder: &Builder, desk: &Desk<'_>) -> Request {
     }
 }
 
-/// Images as builder or base come with an engine that runs them.
-fn refuse_images(plan: &CargoPlan) -> Result<(), Failure> {
-    let builder = &plan.workspace.builder;
-    if builder != "host" {
-        return Err(Failure::NotYet { key: "builder", value: builder.clone(), possible: "host" });
-    }
-    let mut bases = plan.services.iter().filter_map(|service| service.config.base.as_ref());
-    match bases.find(|base| *base != "closure") {
-        Some(base) => Err(Failure::NotYet { key: "base", value: base.clone(), possible: "closure" }),
-        None => Ok(()),
-    }
+/// What an image starts from that holds only what its program needs.
+pub(crate) const CLOSURE: &str = "closure";
+
+/// The images that services of a plan start from, each once.
+pub(crate) fn bases(plan: &CargoPlan) -> BTreeSet<&str> {
+    let named = plan.services.iter().filter_map(|service| service.config.base.as_deref());
+    named.filter(|base| *base != CLOSURE).collect()
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that a build is made of meets here")]
@@ -196,6 +200,7 @@ fn surroundings(
     plan: &CargoPlan,
     lock_file: Option<String>,
     platform: Platform,
+    bases: BTreeMap<String, ResolvedImage>,
 ) -> Result<Surroundings, Failure> {
     let env = environment::of_build(desk.caller, builder, &plan.workspace.build_env, desk.terminal)?;
     let mut identity = builder.identity.clone();
@@ -230,6 +235,7 @@ fn surroundings(
         created: desk.caller.text("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()).unwrap_or(0),
         images: images(&order.names, plan)?,
         labels: order.labels.clone(),
+        bases,
     })
 }
 
@@ -293,6 +299,7 @@ fn tool(plan: &CargoPlan, location: &Location, profile: &str, home: &Path) -> Re
         configs: location.cargo_configs.iter().filter_map(|config| plan.in_sandbox(config)).collect(),
         configured: Configured::by(&location.cargo_configs),
         wrapper: std::env::current_exe().map_err(|error| Failure::bug(&error))?,
+        installed: None,
         uses_units: true,
     })
 }

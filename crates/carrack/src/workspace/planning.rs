@@ -13,7 +13,7 @@ use carrack_cargo::locate::Location;
 use carrack_cargo::lower;
 use carrack_cargo::plan::{self, CargoPlan, Request, Selection, members_command, metadata_command};
 use carrack_engine::Sources;
-use carrack_sandbox::{Command, Exit, IdMap, Mount, Root, Sandbox, Stdio, Support};
+use carrack_sandbox::{Command, Exit, IdMap, Mount, Network, Root, Sandbox, Stdio, Support};
 use carrack_store::Bucket;
 use serde::{Deserialize, Serialize};
 
@@ -184,6 +184,7 @@ impl Cargo<'_> {
             stdin: Stdio::Null,
             stdout: Stdio::Piped,
             stderr: Stdio::Piped,
+            limits: Vec::new(),
         };
         let launcher = self.desk.launcher;
         // Only where a lock file would be written is there something to protect.
@@ -198,6 +199,7 @@ impl Cargo<'_> {
                 upper: upper.clone(),
                 work: work.clone(),
                 target: root.clone(),
+                writable: true,
             };
             let seen = |source: PathBuf, target: PathBuf| Mount::Bind { source, target, writable: false };
             // A sandbox has these folders for itself, and a path dependency may lie anywhere in them.
@@ -214,6 +216,8 @@ impl Cargo<'_> {
                 hostname: "carrack".to_owned(),
                 user: None,
                 ids: IdMap::Caller,
+                network: Network::Host,
+                shm_size: None,
                 scratch: sandbox.clone(),
             };
             launcher.spawn(&command, &sandbox)?

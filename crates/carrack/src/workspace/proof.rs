@@ -127,7 +127,7 @@ fn prove(desk: &Desk<'_>, tools: &Builder) -> Result<bool, Failure> {
         let _lease = store.lease(desk.cancel)?;
         let order = Order { profile: Some("dev".to_owned()), offline: true, ..Order::default() };
         let planned = plan(&desk, &order, locate(&workspace.folder, &caller.cargo_home())?)?;
-        let prepared = prepare(&desk, &order, planned)?;
+        let prepared = prepare(&desk, &order, planned, std::collections::BTreeMap::new())?;
         let heard = Heard::default();
         let engine = Engine::new(&store, &inputs, desk.launcher.clone(), Options::default());
         engine.with_tool(TOOL, std::sync::Arc::new(prepared.tool)).build(

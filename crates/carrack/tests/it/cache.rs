@@ -24,7 +24,7 @@ fn line<'l>(lines: &'l [Value], name: &str) -> &'l Value {
 fn what_is_kept_is_added_up() {
     let (yard, project) = (Yard::new(), workspace());
     let empty = yard.carrack(Path::new("/"), &["cache", "du"]).expect_code(0).stdout;
-    assert_eq!(empty.lines().count(), 6, "{empty}");
+    assert_eq!(empty.lines().count(), 8, "{empty}");
     let kept = yard.cargo(&project, &["build"]).units.1;
     let root = project.path().to_str().unwrap();
     let by_workspace = du(&yard, "workspace");
@@ -44,7 +44,7 @@ fn what_is_kept_is_added_up() {
     assert!(table.contains(root) && table.contains("LAST USED") && table.contains("today"), "{table}");
 
     let said = yard.carrack(Path::new("/"), &["cache", "prune"]).expect_code(0).stdout;
-    assert_eq!(said, "freed 0 B (0 units, 0 build folders, 0 blobs)\n");
+    assert_eq!(said, "freed 0 B (0 units, 0 layers, 0 cache mounts, 0 build folders, 0 blobs)\n");
     let said =
         yard.carrack(Path::new("/"), &["cache", "prune", "--filter", "package=libc"]).expect_code(0).stdout;
     assert!(said.starts_with("freed ") && said.contains("(3 units, "), "{said}");
@@ -92,7 +92,10 @@ fn build_folders_go_with_their_workspace_and_blobs_with_their_image() {
     };
     assert_eq!((count("build folders"), count("cargo homes")), (1, 1));
     assert!(count("images' blobs") >= 4);
-    assert_eq!(cache(&["prune"]), "freed 0 B (0 units, 0 build folders, 0 blobs)\n");
+    assert_eq!(
+        cache(&["prune"]),
+        "freed 0 B (0 units, 0 layers, 0 cache mounts, 0 build folders, 0 blobs)\n"
+    );
     // Of a workspace that is still there, but was not built for long.
     let targets = stage.home.path().join("targets");
     let folder = fs::read_dir(targets).unwrap().next().unwrap().unwrap().path();

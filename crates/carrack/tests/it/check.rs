@@ -197,7 +197,9 @@ fn the_workspace_is_known() {
     project.write(".dockerignore", "target\nCargo.lock\n");
     project.write(".github/workflows/ci.yml", "steps:\n  - uses: docker/build-push-action@v6\n");
     let found = names(&run(&project, &["--format", "json"]).expect_code(1));
-    assert_eq!(found, ["toolchain-differs", "lock-file-ignored", "member-gone", "missing-member"]);
+    let expected =
+        ["toolchain-differs", "lock-file-ignored", "CopyIgnoredFile", "member-gone", "missing-member"];
+    assert_eq!(found, expected);
     project.write("Dockerfile", CLEAN);
     project.write(".dockerignore", "target\n");
     assert_eq!(names(&run(&project, &["--format", "json"]).expect_code(0)), ["cache-mount-lost-in-ci"]);
@@ -255,7 +257,61 @@ fn every_check_is_listed() {
     let project = Project::new();
     let list = run(&project, &["--list"]).expect_code(0).stdout;
     let pages = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/checks")).unwrap();
-    assert_eq!(list.lines().count() + 1, pages.count());
+    let dockers = list.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()));
+    let dockers = dockers.count();
+    assert_eq!((list.lines().count() - dockers + 1, dockers), (pages.count(), 22));
+}
+
+/// Four of Docker's checks find something, ours nothing.
+const ODD: &str = "FROM scratch as Build\nMAINTAINER me\nENV GREETING hello\nCOPY secret.txt /\n";
+
+#[test]
+fn dockers_checks_are_made_too() {
+    let project = Project::new();
+    project.write("Dockerfile", ODD);
+    project.write(".dockerignore", "*.txt\n");
+    let found = run(&project, &["--format", "json"]).expect_code(0);
+    let expected = [
+        "FromAsCasing",
+        "StageNameCasing",
+        "MaintainerDeprecated",
+        "LegacyKeyValueFormat",
+        "CopyIgnoredFile",
+    ];
+    let mut sorted = names(&found);
+    sorted.sort_unstable();
+    let mut wanted = expected.to_vec();
+    wanted.sort_unstable();
+    assert_eq!(sorted, wanted);
+    let first: Value = serde_json::from_str(found.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["line"], &first["severity"]), (&1.into(), &"warning".into()));
+    assert!(first["url"].as_str().unwrap().starts_with("https://docs.docker.com/go/dockerfile/rule/"));
+    run(&project, &["--strict"]).expect_code(1);
+
+    let said = run(&project, &[]).expect_code(0).stdout;
+    let expected = "\
+warning[MaintainerDeprecated]: MAINTAINER is deprecated
+ --> Dockerfile:2:1
+  |
+2 | MAINTAINER me
+  | ^^^^^^^^^^ ";
+    assert!(said.contains(expected), "{said}");
+    let hint = "\nhint: see https://docs.docker.com/go/dockerfile/rule/maintainer-deprecated/\n\n";
+    assert!(said.contains(hint) && said.ends_with("0 errors, 5 warnings\n"), "{said}");
+    let sarif: Value = serde_json::from_str(&run(&project, &["--format", "sarif"]).stdout).unwrap();
+    let (rules, results) = (&sarif["runs"][0]["tool"]["driver"]["rules"], &sarif["runs"][0]["results"]);
+    for result in results.as_array().unwrap() {
+        let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+        assert_eq!(rules[index]["id"], result["ruleId"]);
+        assert!(rules[index]["helpUri"].is_string());
+    }
+
+    // What the file itself says about checks counts.
+    project.write("Dockerfile", &format!("# check=skip=all\n{ODD}"));
+    assert_eq!(names(&run(&project, &["--format", "json"]).expect_code(0)), [""; 0]);
+    project.write("Dockerfile", &format!("# check=skip=FromAsCasing,CopyIgnoredFile;error=true\n{ODD}"));
+    let failed = run(&project, &[]).expect_code(1).stdout;
+    assert!(failed.ends_with("3 errors, 0 warnings\n"), "{failed}");
 }
 
 #[test]

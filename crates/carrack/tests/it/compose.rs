@@ -15,25 +15,25 @@ fn clinic(compose: &str) -> Stage {
     Stage::new(project)
 }
 
-fn compose(stage: &Stage, arguments: &[&str]) -> Finished {
+pub(crate) fn compose(stage: &Stage, arguments: &[&str]) -> Finished {
     stage.run(&[&["compose"], arguments].concat())
 }
 
 /// Builds, which has to work, and what happened.
 #[track_caller]
-fn build(stage: &Stage, arguments: &[&str]) -> Vec<Value> {
+pub(crate) fn build(stage: &Stage, arguments: &[&str]) -> Vec<Value> {
     let arguments = [&["build", "--progress", "rawjson"], arguments].concat();
     events(&compose(stage, &arguments).expect_code(0))
 }
 
 #[track_caller]
-fn events(finished: &Finished) -> Vec<Value> {
+pub(crate) fn events(finished: &Finished) -> Vec<Value> {
     let event = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     finished.stderr.lines().map(event).collect()
 }
 
 /// A field of every event of one kind, sorted.
-fn all<'e>(events: &'e [Value], kind: &str, field: &str) -> Vec<&'e str> {
+pub(crate) fn all<'e>(events: &'e [Value], kind: &str, field: &str) -> Vec<&'e str> {
     let of_kind = events.iter().filter(|event| event["event"] == kind);
     let mut values: Vec<&str> = of_kind.map(|event| event[field].as_str().unwrap()).collect();
     values.sort_unstable();
@@ -41,7 +41,7 @@ fn all<'e>(events: &'e [Value], kind: &str, field: &str) -> Vec<&'e str> {
 }
 
 /// The names of the store's images.
-fn images(stage: &Stage) -> Vec<String> {
+pub(crate) fn images(stage: &Stage) -> Vec<String> {
     let listed = stage.run(&["images", "--format", "json"]).expect_code(0).stdout;
     let name = |line: &str| {
         let row: Value = serde_json::from_str(line).unwrap();
@@ -53,7 +53,7 @@ fn images(stage: &Stage) -> Vec<String> {
 }
 
 /// What an image's configuration says.
-fn config(stage: &Stage, image: &str) -> Value {
+pub(crate) fn config(stage: &Stage, image: &str) -> Value {
     let listed = stage.run(&["images", "--format", "json"]).expect_code(0).stdout;
     let rows = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let row = rows.into_iter().find(|row| row["name"] == image).unwrap();
@@ -200,21 +200,16 @@ fn generated_files_are_cargo_services() {
     assert_eq!(all(&events, "step-started", "name"), ["Compile"]);
     assert_eq!(all(&events, "image", "image").len(), 3, "{events:?}");
 
-    // A stage that is no binary, and a person's change, are nothing that cargo could do.
-    stage.project.write("compose.override.yaml", "services:\n  tool: {build: {target: builder}}\n");
-    let refused = compose(&stage, &["build", "--engine", "embedded", "tool"]).expect_code(3);
-    assert!(refused.stderr.contains("tool: its target builder is no binary"), "{}", refused.stderr);
+    // A stage that is no binary, and a person's change, are nothing that cargo could do: the Dockerfile is built.
+    stage.project.write("compose.override.yaml", "services:\n  tool: {build: {target: nowhere}}\n");
+    let refused = compose(&stage, &["build", "tool"]).expect_code(2);
+    assert!(refused.stderr.contains("there is no stage `nowhere`"), "{}", refused.stderr);
     stage.project.remove("compose.override.yaml");
     let dockerfile = stage.path().join("Dockerfile");
     let text = fs::read_to_string(&dockerfile).unwrap();
-    fs::write(&dockerfile, format!("{text}RUN true\n")).unwrap();
-    let refused = compose(&stage, &["build", "--engine", "embedded", "web"]).expect_code(3);
-    assert_eq!(
-        stage.filtered(&refused.stderr),
-        "error: web needs the Docker engine\n  \
-        web: [PROJECT]/Dockerfile was changed after `carrack init` wrote it\n\
-        hint: leave `--engine embedded` out, or name the services that Carrack can build\n"
-    );
+    fs::write(&dockerfile, format!("{text}RAN true\n")).unwrap();
+    let refused = compose(&stage, &["build", "web"]).expect_code(2);
+    assert!(refused.stderr.contains("unknown instruction `RAN`"), "{}", refused.stderr);
 }
 
 #[test]
@@ -331,36 +326,35 @@ fn no_compose_file() {
 #[test]
 fn what_needs_docker() {
     let stage = clinic(
-        "services:\n  web: {build: .}\n  site: {build: ./site}\n  \
-        inline: {build: {dockerfile_inline: \"FROM scratch\"}}\n  far: {build: {context: ., target: tool, platforms: [linux/s390x]}}\n",
+        "services:\n  web: {build: .}\n  site: {build: {context: ./site, platforms: [linux/s390x, linux/amd64]}}\n  \
+        over: {build: {dockerfile_inline: \"FROM far\", additional_contexts: {far: \"service:far\"}}}\n  \
+        far: {build: {context: ., target: tool, platforms: [linux/s390x]}}\n",
     );
     stage.project.write("site/Dockerfile", "FROM scratch\n");
     let finished =
         compose(&stage, &["build", "--engine", "embedded", "--progress", "rawjson"]).expect_code(3);
     let events = events(&finished);
     let error = events.last().unwrap();
-    assert_eq!(error["message"], "far, inline, site need the Docker engine");
+    assert_eq!(error["message"], "far, over, site need an engine of Docker's");
     assert_eq!(
         error["notes"],
         json!([
             "far: it is for linux/s390x",
-            "inline: `dockerfile_inline` is a Dockerfile of its own",
-            format!("site: {}/site/Dockerfile is a Dockerfile of its own", stage.path().display()),
+            "over: it begins with the image of far",
+            "site: it is for linux/s390x, linux/amd64",
         ])
     );
-    let folder = stage.path().file_name().unwrap().to_string_lossy().to_lowercase();
-    assert_eq!(images(&stage), [format!("{folder}-web:latest")], "what cargo builds is built before");
+    assert!(images(&stage).is_empty(), "nothing is built before");
 }
 
-/// What is no Cargo service is built by a real Docker, in the same run.
+/// Dockerfiles are built by a real Docker, if that is asked for.
 #[test]
-fn dockerfiles_are_dockers() {
-    let Some(docker) = Docker::start("dockerfiles_are_dockers", &dockyard_folder()) else { return };
+fn dockerfiles_by_docker() {
+    let Some(docker) = Docker::start("dockerfiles_by_docker", &dockyard_folder()) else { return };
     let stage = clinic(
         r#"
 name: clinic
 services:
-  web: {build: .}
   site:
     image: example.org/site:${VERSION}
     build:
@@ -381,19 +375,27 @@ services:
         "FROM scratch AS last\nARG WHO\nARG KEPT\nLABEL who=$WHO kept=$KEPT\nCOPY page /\nFROM nowhere\n";
     stage.project.write("site/Dockerfile", dockerfile);
     stage.project.write("site/page", "hello\n");
-    let mut command =
-        stage.command(&["compose", "build", "--progress", "rawjson", "--build-arg", "WHO=line"]);
+    let mut command = stage.command(&[
+        "compose",
+        "build",
+        "--engine",
+        "docker",
+        "--progress",
+        "rawjson",
+        "--build-arg",
+        "WHO=line",
+    ]);
     command.env("DOCKER_HOST", docker.host()).env("VERSION", "3");
     let events = events(&crate::stage::finish(&mut command).expect_code(0));
     let labels = |image: &str| docker.inspect(image)["Config"]["Labels"].clone();
     assert_eq!(labels("example.org/site:3"), json!({"who": "line", "kept": "yes", "of": "compose"}));
     assert_eq!(labels("site:extra"), labels("example.org/site:3"));
     docker.inspect("clinic-inline:latest");
-    assert_eq!(images(&stage), ["clinic-web:latest"], "what cargo builds is Carrack's");
-    assert_eq!(events.last().unwrap()["summary"], "3 images built");
+    assert!(images(&stage).is_empty(), "they are Docker's");
+    assert_eq!(events.last().unwrap()["summary"], "2 images built");
 
     stage.project.write("site/Dockerfile", "FROM scratch AS last\nCOPY nothing /\n");
-    let mut command = stage.command(&["compose", "build", "site"]);
+    let mut command = stage.command(&["compose", "build", "--engine", "docker", "site"]);
     command.env("DOCKER_HOST", docker.host()).env("VERSION", "3");
     let failed = crate::stage::finish(&mut command).expect_code(1);
     assert!(failed.stderr.contains("COPY nothing /"), "{}", failed.stderr);

@@ -25,9 +25,15 @@ fn engine(test: &str) -> Option<Docker> {
     Docker::start(test, &dockyard_folder())
 }
 
-/// The program on `stage` with a daemon.
+/// The program on `stage` with a daemon. A build is that daemon's unless the arguments say otherwise.
 pub(crate) fn command(docker: &Docker, stage: &Stage, arguments: &[&str]) -> Command {
-    let mut command = stage.command(arguments);
+    let chosen = match arguments {
+        ["build", rest @ ..] if !rest.contains(&"--engine") => {
+            [&["build", "--engine", "docker"], rest].concat()
+        }
+        arguments => arguments.to_vec(),
+    };
+    let mut command = stage.command(&chosen);
     command.env("DOCKER_HOST", docker.host());
     command
 }
@@ -37,7 +43,7 @@ pub(crate) fn carrack(docker: &Docker, stage: &Stage, arguments: &[&str]) -> Fin
 }
 
 /// A folder with a Dockerfile and a root file system that has a shell.
-fn with_dockerfile(text: &str) -> Stage {
+pub(crate) fn with_dockerfile(text: &str) -> Stage {
     let stage = Stage::new(Project::new());
     stage.project.write("Dockerfile", text);
     let programs = stage.file("rootfs/bin");
@@ -178,7 +184,7 @@ fn no_engine_answers() {
         return skipped("no_engine_answers", "docker.io is not installed");
     }
     let stage = with_dockerfile(SERVER);
-    let mut command = stage.command(&["build"]);
+    let mut command = stage.command(&["build", "--engine", "docker"]);
     command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
     finish(&mut command)
         .expect_code(4)
@@ -191,7 +197,7 @@ fn no_engine_answers() {
 fn no_client() {
     let stage = with_dockerfile(SERVER);
     let nothing = path_of(&stage.home.path().join("programs"), &["true"]);
-    let mut command = stage.command(&["build"]);
+    let mut command = stage.command(&["build", "--engine", "docker"]);
     finish(command.env("PATH", &nothing)).expect_code(3).expect_stderr(
         "error: no docker client on this machine can drive BuildKit\n\
         hint: install Docker, or build with `--engine embedded`, which needs none\n",
@@ -215,24 +221,16 @@ fn what_is_built() {
         "error: there is neither a Cargo.toml nor a Dockerfile beside ./compose.yaml\n\
         hint: run `carrack compose build` to build the services of a compose file\n",
     );
-    stage.project.write("Dockerfile", "FROM scratch\n");
-    check(
-        &stage,
-        &["build", "--engine", "embedded"],
-        2,
-        "error: the embedded engine cannot build ./Dockerfile yet\n\
-        hint: leave `--engine embedded` out: a Dockerfile is built by Docker\n",
-    );
+    let dockerfile = "FROM scratch\nCOPY Dockerfile /\n";
+    stage.project.write("Dockerfile", dockerfile);
+    stage.run(&["build"]).expect_code(0).expect_stderr(" Dockerfile  ./Dockerfile · stage 0 · context ");
     // A workspace wins, unless -f is given.
     let stage = Stage::app();
-    stage.project.write("Dockerfile", "FROM scratch\n");
-    check(
-        &stage,
-        &["build", "-f", "Dockerfile", "--engine", "embedded"],
-        2,
-        "error: the embedded engine cannot build Dockerfile yet\n\
-        hint: leave `--engine embedded` out: a Dockerfile is built by Docker\n",
-    );
+    stage.project.write("Dockerfile", dockerfile);
+    stage
+        .run(&["build", "-f", "Dockerfile"])
+        .expect_code(0)
+        .expect_stderr(" Dockerfile  Dockerfile · stage 0 · context ");
     stage.build(&["--offline"]).expect_stderr("  Workspace  ");
 }
 
@@ -246,7 +244,7 @@ fn options_without_meaning() {
             &[&["build", "--offline"], &option[..]].concat(),
             2,
             &format!(
-                "error: {} has no meaning for the embedded engine\n\
+                "error: {} has no meaning for a workspace on the embedded engine\n\
                 hint: add `--engine docker`, or leave the option out\n",
                 option[0]
             ),

@@ -2,13 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod based;
 mod cache;
+mod called_cargo;
 mod cargo;
 mod check;
 mod commands;
 mod compose;
+mod compose_dockerfiles;
 mod determinism;
 mod docker_build;
+mod dockerfile;
+mod dockerfile_calls;
+mod dockerfile_failures;
+mod dockerfile_refusals;
 mod doctor;
 mod engines;
 mod foreign;
@@ -30,5 +37,7 @@ mod scene;
 mod shared;
 mod site;
 mod stage;
+mod steps;
+mod travel;
 mod troubleshooting;
 mod units;

@@ -326,20 +326,6 @@ fn text_that_is_no_toml() {
 }
 
 #[test]
-fn images_as_builder_and_base() {
-    check_configuration(
-        "\n[package.metadata.carrack]\nbase = \"debian:bookworm-slim\"\n",
-        "error: the embedded engine cannot use the image debian:bookworm-slim as base yet\n\
-        hint: build with `--engine docker`, or set `base = \"closure\"`\n",
-    );
-    check_configuration(
-        "\n[workspace.metadata.carrack]\nbuilder = \"rust:1.95\"\n\n[workspace]\n",
-        "error: the embedded engine cannot use the image rust:1.95 as builder yet\n\
-        hint: build with `--engine docker`, or set `builder = \"host\"`\n",
-    );
-}
-
-#[test]
 fn files_that_are_not_there() {
     let stage =
         Stage::configured("\n[package.metadata.carrack]\nfiles = [{ from = \"config\", to = \"/app\" }]\n");

@@ -8,14 +8,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use carrack_testkit::{Finished, Project, skipped};
+use carrack_testkit::{Finished, Project, has_program, rust_files, skipped};
 
-use crate::stage::{Stage, finish, is_root};
+use crate::rustcare::copy_sources;
+use crate::stage::{Stage, dockyard_folder, finish, is_root};
 
 /// A number that nobody has.
 const USER: u32 = 12345;
 /// Where the user finds the toolchain, in a mount namespace of each command's own.
 const TOOLCHAIN: &str = "/mnt";
+/// A name and further numbers for the user, in place of what the machine has in these files.
+const ACCOUNT: [(&str, &str); 3] = [
+    ("passwd", "ordinary:x:12345:12345::/:/bin/sh\n"),
+    ("subuid", "ordinary:1000000:65536\n"),
+    ("subgid", "ordinary:1000000:65536\n"),
+];
 
 /// A stage that belongs to an ordinary user, and whether namespaces are forbidden there.
 struct Ordinary {
@@ -36,6 +43,9 @@ impl Ordinary {
         fs::copy(env!("CARGO_BIN_EXE_carrack"), &program).unwrap();
         let home = stage.home.path().join("home");
         fs::create_dir(&home).unwrap();
+        for (name, text) in ACCOUNT {
+            fs::write(stage.home.path().join(name), text).unwrap();
+        }
         let ordinary = Self { stage, program, namespaces };
         ordinary.give_away();
         let probe = Command::new("unshare").args(["--user", "--map-root-user", "true"]).output();
@@ -69,9 +79,12 @@ impl Ordinary {
         let sysroot = String::from_utf8(sysroot).unwrap();
         let sysroot = sysroot.trim();
         let mut command = if is_root() {
+            let account = self.stage.home.path().display();
+            let bind = |(name, _)| format!("mount --bind {account}/{name} /etc/{name} && ");
             let script = format!(
-                "mount --bind \"$0\" {TOOLCHAIN} && \
-                exec setpriv --reuid {USER} --regid {USER} --clear-groups -- \"$@\""
+                "{}mount --bind \"$0\" {TOOLCHAIN} && \
+                exec setpriv --reuid {USER} --regid {USER} --clear-groups -- \"$@\"",
+                ACCOUNT.map(bind).concat()
             );
             let mut command = Command::new("unshare");
             command.args(["-m", "--propagation", "private", "sh", "-c", &script, sysroot]);
@@ -230,4 +243,63 @@ fn without_namespaces() {
         fs::metadata(user.home().join("state")).unwrap().uid(),
         fs::metadata(user.home()).unwrap().uid()
     );
+}
+
+/// The base images, in place of Docker's official ones of these names.
+const BASES: [(&str, &str); 2] = [
+    (
+        "rust:1.95-slim-bookworm",
+        "FROM scratch\nADD debian.tar /\nCOPY rust /\nENV RUSTUP_HOME=/usr/local/rustup CARGO_HOME=/usr/local/cargo \\\n\
+        PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
+    ),
+    ("debian:bookworm-slim", "FROM scratch\nADD debian.tar /\nCMD [\"bash\"]\n"),
+];
+
+/// As many begin: everything is copied, everything is compiled.
+const NAIVE: &str = "\
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /app
+COPY . .
+RUN cargo build --release --locked --bin ops-cli
+FROM debian:bookworm-slim
+RUN useradd --uid 1001 --create-home clinic
+COPY --from=build /app/target/release/ops-cli /usr/local/bin/
+USER clinic
+WORKDIR /home/clinic
+CMD [\"ops-cli\"]
+";
+
+/// Two Dockerfiles for the example as people write them, with several owners in their images, by somebody who is nobody's
+/// root.
+#[test]
+fn dockerfiles_of_a_real_workspace() {
+    let what = "Dockerfiles as an ordinary user";
+    if !has_program("newuidmap") {
+        return skipped(what, "uidmap is not installed");
+    }
+    let files = match rust_files(&dockyard_folder()) {
+        Ok(files) => files.display().to_string(),
+        Err(why) => return skipped(what, &why),
+    };
+    let project = Project::new();
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    copy_sources(&repository.join("examples/rustcare"), project.path());
+    fs::copy(repository.join("benches/docker/guide.Dockerfile"), project.path().join("Dockerfile.guide"))
+        .unwrap();
+    project.write("Dockerfile.naive", NAIVE);
+    project.write("Dockerfile.base", "");
+    let Some(user) = Ordinary::new(what, project, true) else { return };
+    for (name, text) in BASES {
+        user.write("Dockerfile.base", text);
+        user.run(&["build", "-f", "Dockerfile.base", "-t", name, &files]).expect_code(0);
+    }
+    for (file, tag) in [("Dockerfile.naive", "naive"), ("Dockerfile.guide", "guide")] {
+        let build = ["build", "-f", file, "-t", tag];
+        let first = user.run(&build).expect_code(0);
+        assert!(first.stderr.contains("1 image built"), "{}", first.stderr);
+        assert!(!first.stderr.contains("warning: there are no subordinate ids"), "{}", first.stderr);
+        let again = user.run(&build).expect_code(0);
+        assert!(again.stderr.contains("1 image unchanged"), "{}", again.stderr);
+        assert_eq!(user.run(&["run", tag, "ops-cli", "--version"]).expect_code(0).stdout, "ops-cli 0.3.0\n");
+    }
 }

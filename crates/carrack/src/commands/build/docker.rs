@@ -24,34 +24,14 @@ pub(super) fn is_url(path: &Path) -> bool {
 }
 
 /// Builds a Dockerfile.
-pub(super) fn dockerfile(site: &Site<'_>, file: &Path) -> Result<Vec<BuiltImage>, Failure> {
+pub(super) fn dockerfile(
+    site: &Site<'_>,
+    file: &Path,
+    engine: &EngineName,
+) -> Result<Vec<BuiltImage>, Failure> {
     let Site { arguments, caller, .. } = *site;
-    if let Some(option) = cargo_option(arguments) {
-        let hint = "leave it out, or build the workspace without -f";
-        return Err(Failure::NoMeaning { option, here: "for a Dockerfile", hint });
-    }
-    let engine = match &arguments.engine {
-        Some(EngineName::Embedded) => return Err(Failure::NeedsDocker { file: file.to_owned() }),
-        Some(engine) => engine.clone(),
-        None => super::engine_around(&arguments.path, caller)?
-            .filter(|engine| *engine != EngineName::Embedded)
-            .unwrap_or(EngineName::Docker),
-    };
-    let client = engine::client(caller, &engine, arguments.docker.builder.as_deref())?;
-    let context = match is_url(&arguments.path) {
-        true => Context::Url(arguments.path.display().to_string()),
-        false => Context::Folder(arguments.path.clone()),
-    };
-    let dockerfile = if file == Path::new("-") { from_stdin()? } else { Dockerfile::File(file.to_owned()) };
-    let build = DockerBuild {
-        name: name(arguments),
-        context,
-        dockerfile,
-        target: arguments.docker.target.clone(),
-        tags: arguments.tags.iter().map(|tag| crate::workspace::tagged(tag)).collect::<Result<_, _>>()?,
-        outputs: outputs(arguments, None),
-        ..common(arguments)
-    };
+    let client = engine::client(caller, engine, arguments.docker.builder.as_deref())?;
+    let build = build_of(arguments, file)?;
     site.view.emit(BuildEvent::Planned {
         kind: "Dockerfile".to_owned(),
         what: format!("{} · context {}", file.display(), arguments.path.display()),
@@ -59,6 +39,24 @@ pub(super) fn dockerfile(site: &Site<'_>, file: &Path) -> Result<Vec<BuiltImage>
         base: None,
     });
     drive(site, client, &[build])
+}
+
+/// The build of a Dockerfile that the arguments are.
+pub(super) fn build_of(arguments: &Build, file: &Path) -> Result<DockerBuild, Failure> {
+    let context = match is_url(&arguments.path) {
+        true => Context::Url(arguments.path.display().to_string()),
+        false => Context::Folder(arguments.path.clone()),
+    };
+    let dockerfile = if file == Path::new("-") { from_stdin()? } else { Dockerfile::File(file.to_owned()) };
+    Ok(DockerBuild {
+        name: name(arguments),
+        context,
+        dockerfile,
+        target: arguments.docker.target.clone(),
+        tags: arguments.tags.iter().map(|tag| crate::workspace::tagged(tag)).collect::<Result<_, _>>()?,
+        outputs: outputs(arguments, None),
+        ..common(arguments)?
+    })
 }
 
 /// Builds the services of a workspace, side by side: what they have in common is compiled once.
@@ -77,6 +75,19 @@ pub(super) fn workspace(
         let hint = "say it in the configuration: the Dockerfile is made from that";
         return Err(Failure::NoMeaning { option, here, hint });
     }
+    let builds = builds(arguments, planned)?;
+    let client = engine::client(site.caller, engine, arguments.docker.builder.as_deref())?;
+    site.view.emit(BuildEvent::Planned {
+        kind: "Workspace".to_owned(),
+        what: embedded::what(&planned.plan),
+        builder: client.describe(),
+        base: None,
+    });
+    drive(site, client, &builds)
+}
+
+/// The builds of a workspace's services, through the Dockerfile that is made from its plan.
+pub(super) fn builds(arguments: &Build, planned: &Planned) -> Result<Vec<DockerBuild>, Failure> {
     let plan = &planned.plan;
     let tags = crate::workspace::tags(&arguments.tags, plan)?;
     let services = &plan.services;
@@ -87,7 +98,7 @@ pub(super) fn workspace(
         return Err(Failure::OneNameForMany { option: "--output", services });
     }
     let files = planned.docker_files()?;
-    let client = engine::client(site.caller, engine, arguments.docker.builder.as_deref())?;
+    let common = common(arguments)?;
     let build = |service: &Service| {
         let tags = match &tags[..] {
             [] => service.tags.iter().map(|tag| format!("{}:{tag}", service.image)).collect(),
@@ -103,17 +114,10 @@ pub(super) fn workspace(
             target: Some(service.binary.clone()),
             tags,
             outputs: outputs(arguments, (services.len() > 1).then_some(&service.binary)),
-            ..common(arguments)
+            ..common.clone()
         }
     };
-    let builds: Vec<DockerBuild> = services.iter().map(build).collect();
-    site.view.emit(BuildEvent::Planned {
-        kind: "Workspace".to_owned(),
-        what: embedded::what(plan),
-        builder: client.describe(),
-        base: None,
-    });
-    drive(site, client, &builds)
+    Ok(services.iter().map(build).collect())
 }
 
 /// Lets a client of Docker's build.
@@ -122,7 +126,7 @@ fn drive(site: &Site<'_>, client: Client, builds: &[DockerBuild]) -> Result<Vec<
 }
 
 /// The first option that only cargo understands.
-fn cargo_option(arguments: &Build) -> Option<&'static str> {
+pub(super) fn cargo_option(arguments: &Build) -> Option<&'static str> {
     let given = [
         ("--package", !arguments.packages.is_empty()),
         ("--bin", !arguments.binaries.is_empty()),
@@ -155,13 +159,14 @@ fn from_stdin() -> Result<Dockerfile, Failure> {
 }
 
 /// What every build of one command line has in common.
-fn common(arguments: &Build) -> DockerBuild {
+fn common(arguments: &Build) -> Result<DockerBuild, Failure> {
     let docker = &arguments.docker;
     let argument = |text: &String| match text.split_once('=') {
         Some((name, value)) => (name.to_owned(), BuildArgument::Value(value.to_owned())),
         None => (text.clone(), BuildArgument::FromEnvironment),
     };
-    DockerBuild {
+    let shm_size = docker.shm_size.as_deref().map(size).transpose()?;
+    Ok(DockerBuild {
         labels: arguments.labels.iter().cloned().collect(),
         arguments: docker.build_arguments.iter().map(argument).collect(),
         secrets: docker.secrets.clone(),
@@ -174,8 +179,31 @@ fn common(arguments: &Build) -> DockerBuild {
         network: docker.network.clone(),
         extra_hosts: docker.extra_hosts.clone(),
         contexts: docker.contexts.iter().cloned().collect::<BTreeMap<_, _>>(),
+        shm_size,
+        ulimits: docker.ulimits.clone(),
         ..DockerBuild::default()
-    }
+    })
+}
+
+/// `64m`, `1g`, `65536`: bytes, in powers of two as docker has them here.
+fn size(text: &str) -> Result<u64, Failure> {
+    let lower = text.to_ascii_lowercase();
+    let plain = lower.trim_end_matches('b');
+    let number = plain.trim_end_matches(['k', 'm', 'g', 't']);
+    let shift = match &plain[number.len()..] {
+        "" => Some(0),
+        "k" => Some(10),
+        "m" => Some(20),
+        "g" => Some(30),
+        "t" => Some(40),
+        _ => None,
+    };
+    let size = shift.and_then(|shift| number.parse::<u64>().ok()?.checked_mul(1 << shift));
+    size.ok_or_else(|| Failure::BadOption {
+        option: "--shm-size",
+        value: text.to_owned(),
+        why: "expected a size, as in 64m".to_owned(),
+    })
 }
 
 /// Where the images go: into Docker, if nobody says anything else. `subfolder` keeps several services' files apart.

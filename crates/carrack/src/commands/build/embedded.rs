@@ -1,30 +1,35 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use carrack_base::{BuildEvent, EventSink};
+use carrack_base::{BuildEvent, EventSink, ImagePath};
+use carrack_buildkit::DockerBuild;
 use carrack_cargo::locate::Location;
 use carrack_cargo::lower::TOOL;
 use carrack_cargo::plan::{CargoPlan, Selection};
-use carrack_engine::{Engine, Inputs, Options, SharedCaches};
+use carrack_engine::{Engine, Inputs, Options, SharedCaches, StoreBlobs};
 use carrack_graph::{Backend, BuiltImage};
 use carrack_oci::{
     Destination as Sink, EngineKind, EngineProgram, Image, NamedImage, Reference, docker_tar, oci_layout,
     oci_tar, rootfs_dir, rootfs_tar,
 };
-use carrack_sandbox::Launcher;
+use carrack_sandbox::{Launcher, Standing};
 use carrack_store::Store;
 
 use super::{Site, docker};
 use crate::arguments::Build;
-use crate::blobs::{self, Blobs};
+use crate::blobs;
 use crate::caller::Caller;
 use crate::commands::upkeep;
 use crate::engine::EngineName;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain_in_one_line};
 use crate::output::{Destination, Output, OutputKind};
 use crate::progress::{View, plural};
 use crate::shared;
-use crate::workspace::{self, Desk, Names, Order, Prepared, proof};
+use crate::stages::{self, Bench, Extras, Images};
+use crate::workspace::{self, Desk, Names, Order, Planned, Prepared, proof};
+
+/// The builder that is this machine itself.
+const HOST: &str = "host";
 
 /// How long an engine may take to answer at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,14 +54,26 @@ pub(super) fn workspace(site: &Site<'_>, location: Location) -> Result<(Vec<Buil
     }
     if let Some(option) = arguments.docker.given() {
         let hint = "add `--engine docker`, or leave the option out";
-        return Err(Failure::NoMeaning { option, here: "for the embedded engine", hint });
+        return Err(Failure::NoMeaning { option, here: "for a workspace on the embedded engine", hint });
     }
     let limits = planned.plan.workspace.cache;
-    let prepared = workspace::prepare(&desk, &order, planned)?;
+    let bench = Bench { caller, store: &store, cancel, view };
+    if planned.plan.workspace.builder != HOST {
+        let images = in_an_image(site, &bench, &planned)?;
+        deliver(&store, &images, &arguments.outputs)?;
+        if arguments.load {
+            load(caller, &store, &images)?;
+        }
+        return Ok((images, true));
+    }
+    let bases = stages::bases(&bench, &workspace::bases(&planned.plan), arguments.docker.pull)?;
+    let found = bases.as_ref().map(|bases| bases.found.clone()).unwrap_or_default();
+    let prepared = workspace::prepare(&desk, &order, planned, found)?;
     refuse_many_for_one(arguments, &prepared)?;
     let shared =
-        shared::caches(&arguments.cache_from, &arguments.cache_to, &prepared.plan.workspace, caller)?;
-    let images = make(&desk, &prepared, arguments.no_cache, shared, view)?;
+        shared::caches(&arguments.cache_from, &arguments.cache_to, Some(&prepared.plan.workspace), caller)?;
+    let layers = bases.as_ref().map(|bases| &bases.images);
+    let images = make(&desk, &prepared, arguments.no_cache, shared, layers, view)?;
     deliver(&store, &images, &arguments.outputs)?;
     if arguments.load {
         load(caller, &store, &images)?;
@@ -66,6 +83,21 @@ pub(super) fn workspace(site: &Site<'_>, location: Location) -> Result<(Vec<Buil
         upkeep::after_build(&store, &limits);
     }
     Ok((images, true))
+}
+
+/// Builds a workspace whose builder is an image: through the Dockerfile that `carrack init` would write.
+fn in_an_image(site: &Site<'_>, bench: &Bench<'_>, planned: &Planned) -> Result<Vec<BuiltImage>, Failure> {
+    stages::may_give_files_away(site.caller)?;
+    let builds = docker::builds(site.arguments, planned)?;
+    let program = |build: &DockerBuild| {
+        let path = ImagePath::new(&format!("/usr/local/bin/{}", build.name)).ok();
+        (build.name.clone(), path.into_iter().collect())
+    };
+    let extras = Extras { programs: builds.iter().map(program).collect(), ..Extras::default() };
+    let builder = stages::Builder::new(*bench, extras, site.arguments.docker.pull)?;
+    let unnamed = std::path::Path::new("Dockerfile");
+    let drawn = builds.iter().map(|build| builder.draw(build, unnamed));
+    builder.build(drawn.collect::<Result<_, _>>()?)
 }
 
 fn order(arguments: &Build) -> Order {
@@ -92,6 +124,7 @@ pub(in crate::commands) fn make(
     prepared: &Prepared,
     no_cache: bool,
     shared: SharedCaches,
+    layers: Option<&Images<'_>>,
     view: &View,
 ) -> Result<Vec<BuiltImage>, Failure> {
     let mut tool = prepared.tool.clone();
@@ -104,8 +137,14 @@ pub(in crate::commands) fn make(
         });
     }
     let tool = Arc::new(tool);
-    let engine = Engine::new(desk.store, desk.inputs, desk.launcher.clone(), Options { no_cache })
-        .with_shared_caches(shared);
+    let keeps_files = desk.caller.standing == Standing::RootOfOne;
+    let options = Options { no_cache, keeps_files, ..Options::default() };
+    let engine =
+        Engine::new(desk.store, desk.inputs, desk.launcher.clone(), options).with_shared_caches(shared);
+    let engine = match layers {
+        Some(layers) => engine.with_layers_from(layers),
+        None => engine,
+    };
     let announced = Announced { view, prepared, done: OnceLock::new() };
     if prepared.planned_anew {
         announced.announce();
@@ -127,7 +166,7 @@ impl Announced<'_> {
                 kind: "Workspace".to_owned(),
                 what: what(&self.prepared.plan),
                 builder: self.prepared.builder.clone(),
-                base: Some("closure".to_owned()),
+                base: Some(self.prepared.base.clone()),
             });
         });
     }
@@ -161,13 +200,13 @@ fn refuse_many_for_one(arguments: &Build, prepared: &Prepared) -> Result<(), Fai
     Ok(())
 }
 
-fn deliver(store: &Store, images: &[BuiltImage], outputs: &[Output]) -> Result<(), Failure> {
+pub(super) fn deliver(store: &Store, images: &[BuiltImage], outputs: &[Output]) -> Result<(), Failure> {
     if outputs.is_empty() {
         return Ok(());
     }
     let loaded = Loaded::read(store, images)?;
     let named = loaded.named();
-    let blobs = Blobs(store);
+    let blobs = StoreBlobs(store);
     for output in outputs {
         let mut stdout = std::io::stdout().lock();
         let (to, sink) = match &output.to {
@@ -216,21 +255,15 @@ pub(in crate::commands) fn load(
         };
         let engine = EngineProgram { kind, program, environment: Vec::new() };
         match carrack_oci::probe(&engine, PATIENCE) {
-            Err(error) => tried.push(format!("{name}: {}", one_line(&error))),
+            Err(error) => tried.push(format!("{name}: {}", chain_in_one_line(&error))),
             Ok(_) => {
                 let loaded = Loaded::read(store, images)?;
-                carrack_oci::load(&engine, &loaded.named(), &Blobs(store))?;
+                carrack_oci::load(&engine, &loaded.named(), &StoreBlobs(store))?;
                 return Ok(());
             }
         }
     }
     Err(Failure::NoEngine { tried })
-}
-
-fn one_line(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Images with their names, read back from the store.

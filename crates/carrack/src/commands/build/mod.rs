@@ -2,6 +2,7 @@
 //!
 //! What `-f` names is a Dockerfile; else PATH is in a Cargo workspace; else there is a Dockerfile in PATH.
 
+mod call;
 mod docker;
 mod embedded;
 
@@ -13,16 +14,20 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use carrack_base::{BuildEvent, Cancel, EventSink};
-use carrack_cargo::config::Configuration;
+use carrack_cargo::config::{CacheLimits, Configuration};
 use carrack_cargo::locate::{LocateError, Location, locate};
 use carrack_graph::BuiltImage;
+use carrack_store::Store;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::Build;
+use crate::call::Method;
 use crate::caller::Caller;
+use crate::commands::upkeep;
 use crate::engine::EngineName;
 use crate::failure::Failure;
 use crate::progress::{Progress, View, plural};
+use crate::stages::{self, Bench, Extras};
 use crate::terminal::Terminal;
 
 /// Everything that a build takes from around it.
@@ -51,6 +56,9 @@ pub(crate) fn run(
     cancel: &Cancel,
     start: Instant,
 ) -> Result<ExitCode, Failure> {
+    if arguments.docker.call().method != Method::Build {
+        return call::run(arguments, caller, state);
+    }
     let progress = if arguments.quiet { Progress::Quiet } else { arguments.progress };
     let view = View::new(progress, terminal);
     let site = Site { arguments, caller, state, terminal, cancel, view: &view };
@@ -62,7 +70,7 @@ pub(crate) fn run(
 fn build(site: &Site<'_>, start: Instant) -> Result<(), Failure> {
     let Site { arguments, terminal, view, .. } = *site;
     let (images, in_store) = match subject(arguments, site.caller)? {
-        Subject::Dockerfile(file) => (docker::dockerfile(site, &file)?, false),
+        Subject::Dockerfile(file) => dockerfile(site, &file)?,
         Subject::Workspace(location) => embedded::workspace(site, location)?,
     };
     report(arguments, &images)?;
@@ -74,6 +82,54 @@ fn build(site: &Site<'_>, start: Instant) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// What only this engine is asked.
+fn extras(arguments: &Build) -> Extras {
+    Extras {
+        no_cache_filter: arguments.docker.no_cache_filter.clone(),
+        no_host_certificates: arguments.docker.no_host_certificates,
+        no_cargo_cache: arguments.docker.no_cargo_cache,
+        ..Extras::default()
+    }
+}
+
+/// Builds a Dockerfile with the engine that the caller, or the configuration of the workspace around, names; says whether the
+/// image is in Carrack's own store.
+fn dockerfile(site: &Site<'_>, file: &Path) -> Result<(Vec<BuiltImage>, bool), Failure> {
+    if let Some(option) = docker::cargo_option(site.arguments) {
+        let hint = "leave it out, or build the workspace without -f";
+        return Err(Failure::NoMeaning { option, here: "for a Dockerfile", hint });
+    }
+    let engine = match &site.arguments.engine {
+        Some(engine) => engine.clone(),
+        None => engine_around(&site.arguments.path, site.caller)?.unwrap_or(EngineName::Embedded),
+    };
+    match engine {
+        EngineName::Embedded => Ok((here(site, file)?, true)),
+        engine => Ok((docker::dockerfile(site, file, &engine)?, false)),
+    }
+}
+
+/// Builds a Dockerfile with the embedded engine.
+fn here(site: &Site<'_>, file: &Path) -> Result<Vec<BuiltImage>, Failure> {
+    let Site { arguments, caller, cancel, view, .. } = *site;
+    stages::may_give_files_away(caller)?;
+    let build = docker::build_of(arguments, file)?;
+    let store = Store::open(site.state)?;
+    let lease = store.lease(cancel)?;
+    let bench = Bench { caller, store: &store, cancel, view };
+    let builder = stages::Builder::new(bench, extras(arguments), build.pull)?;
+    let images = builder.build(vec![builder.draw(&build, stages::standard_input())?])?;
+    embedded::deliver(&store, &images, &arguments.outputs)?;
+    if arguments.load {
+        load(caller, &store, &images)?;
+    }
+    drop(lease);
+    if images.iter().any(|image| !image.unchanged) {
+        upkeep::after_build(&store, &CacheLimits::default());
+    }
+    Ok(images)
 }
 
 /// What `arguments` ask to build.

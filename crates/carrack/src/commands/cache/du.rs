@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use carrack_store::{Store, UnitUsage};
+use carrack_engine::KeptLayer;
+use carrack_store::{MountUsage, Store, UnitUsage};
 use serde_json::json;
 
 use super::super::upkeep;
@@ -33,10 +34,14 @@ pub(super) fn run(arguments: &Du, state: &Path) -> Result<String, Failure> {
     let targets = store.target_folders()?;
     let homes = store.cargo_homes()?;
     let size = |folders: &[carrack_store::FolderUsage]| folders.iter().map(|folder| folder.size).sum::<u64>();
+    let layers = carrack_engine::kept_layers(&store)?;
+    let mounts = store.mount_folders()?;
     let units_size = units.iter().map(|unit| unit.size).sum::<u64>();
     let mut totals = vec![
         ("compiled units", units.len() as u64, units_size),
         ("images' blobs", blobs, blobs_size),
+        ("layers", layers.len() as u64, layers.iter().map(|layer| layer.size).sum()),
+        ("cache mounts", mounts.len() as u64, mounts.iter().map(|mount| mount.size).sum()),
         ("build folders", targets.len() as u64, size(&targets)),
         ("cargo homes", homes.len() as u64, size(&homes)),
     ];
@@ -46,11 +51,25 @@ pub(super) fn run(arguments: &Du, state: &Path) -> Result<String, Failure> {
         totals.iter().map(|total| total.2).sum(),
     ));
 
-    let groups = groups(&units, arguments.by);
+    let groups = match arguments.by {
+        UnitsBy::Layer => layers.into_iter().map(of_layer).collect(),
+        UnitsBy::Mount => mounts.into_iter().map(of_mount).collect(),
+        UnitsBy::Workspace | UnitsBy::Crate | UnitsBy::Age => groups(&units, arguments.by),
+    };
     Ok(match arguments.format {
         Format::Json => json(arguments.by, &groups, &totals),
         Format::Table => table(arguments.by, &groups, &totals),
     })
+}
+
+fn of_layer(layer: KeptLayer) -> (String, Group) {
+    let line = layer.step.lines().next().unwrap_or_default();
+    let step = line.char_indices().nth(72).map_or(line, |(end, _)| &line[..end]);
+    (step.to_owned(), Group { units: 1, size: layer.size, used_at: layer.used_at })
+}
+
+fn of_mount(mount: MountUsage) -> (String, Group) {
+    (mount.name, Group { units: 1, size: mount.size, used_at: mount.used_at })
 }
 
 /// Units added up, the largest sum first; ages in their order.
@@ -63,6 +82,7 @@ fn groups(units: &[UnitUsage], by: UnitsBy) -> Vec<(String, Group)> {
         let key = match by {
             UnitsBy::Workspace => (0, unit.workspace.clone()),
             UnitsBy::Crate => (0, unit.package.clone()),
+            UnitsBy::Layer | UnitsBy::Mount => continue,
             UnitsBy::Age => (rank(unit), AGES.get(rank(unit)).map_or(OLDER, |(_, name)| *name).to_owned()),
         };
         let group = groups.entry(key).or_default();
@@ -83,12 +103,15 @@ fn table(by: UnitsBy, groups: &[(String, Group)], totals: &[(&str, u64, u64)]) -
         UnitsBy::Workspace => "WORKSPACE",
         UnitsBy::Crate => "CRATE",
         UnitsBy::Age => "USED",
+        UnitsBy::Layer => "LAYER OF",
+        UnitsBy::Mount => "CACHE MOUNT",
     };
+    let count = if matches!(by, UnitsBy::Layer | UnitsBy::Mount) { "COUNT" } else { "UNITS" };
     let names = groups.iter().map(|(name, _)| name.chars().count());
     let width = names.chain([24]).max().unwrap_or_default() + 2;
     let mut text = String::new();
     if !groups.is_empty() {
-        text.push_str(&format!("{head:<width$}{:>8}{:>12}  {}\n", "UNITS", "SIZE", "LAST USED"));
+        text.push_str(&format!("{head:<width$}{:>8}{:>12}  {}\n", count, "SIZE", "LAST USED"));
     }
     for (name, group) in groups {
         text.push_str(&format!(
@@ -113,6 +136,8 @@ fn json(by: UnitsBy, groups: &[(String, Group)], totals: &[(&str, u64, u64)]) ->
         UnitsBy::Workspace => "workspace",
         UnitsBy::Crate => "crate",
         UnitsBy::Age => "age",
+        UnitsBy::Layer => "layer",
+        UnitsBy::Mount => "mount",
     };
     let groups = groups.iter().map(|(name, group)| {
         json!({"by": by, "name": name, "units": group.units, "size": group.size, "used": group.used_at})

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use carrack_base::{parse_age, parse_size};
 use carrack_cargo::config::CacheLimits;
+use carrack_engine::{LayerRule, remove_layers};
 use carrack_store::{Collected, PruneRule, Store};
 
 use super::super::upkeep;
@@ -36,8 +37,11 @@ fn embedded(arguments: &Prune, state: &Path) -> Result<String, Failure> {
         let hint = "add `--engine docker`, or leave the option out";
         return Err(Failure::NoMeaning { option: "--builder", here: "for the embedded engine", hint });
     }
-    let (rule, until) = rule(arguments)?;
+    let Asked { rule, until, mount } = asked(arguments)?;
     let store = Store::open(state)?;
+    if let Some(mount) = mount {
+        return clear_mount(&store, &mount);
+    }
     let units = store.prune_units(PATIENCE, &rule)?;
     let is_filtered = rule.workspace.is_some() || rule.package.is_some();
     let unused = until.unwrap_or(if arguments.all { 0 } else { CacheLimits::default().unused });
@@ -55,6 +59,8 @@ fn embedded(arguments: &Prune, state: &Path) -> Result<String, Failure> {
             size += folder.size;
         }
     }
+    let roots = if is_filtered { Roots::default() } else { roots(&store, &rule, unused)? };
+    size += roots.bytes;
     let blobs = match is_filtered {
         true => Collected::default(),
         false => blobs::collect(&store, PATIENCE)?,
@@ -66,14 +72,70 @@ fn embedded(arguments: &Prune, state: &Path) -> Result<String, Failure> {
     }
     let counted =
         |number: u64, name: &str| format!("{number} {}", plural(number.try_into().unwrap_or(0), name));
-    let parts =
-        [counted(units.units, "unit"), counted(folders, "build folder"), counted(blobs.blobs, "blob")];
+    let parts = [
+        counted(units.units, "unit"),
+        counted(roots.layers, "layer"),
+        counted(roots.mounts, "cache mount"),
+        counted(folders, "build folder"),
+        counted(blobs.blobs, "blob"),
+    ];
     Ok(format!("freed {} ({})\n", bytes(size), parts.join(", ")))
 }
 
-/// What is asked for, and after how many seconds without use things go.
-fn rule(arguments: &Prune) -> Result<(PruneRule, Option<u64>), Failure> {
+/// How many layers and cache mounts went, and how many bytes with them.
+#[derive(Default)]
+struct Roots {
+    layers: u64,
+    mounts: u64,
+    bytes: u64,
+}
+
+/// Removes layers and cache mounts.
+fn roots(store: &Store, rule: &PruneRule, unused: u64) -> Result<Roots, Failure> {
+    let oldest = i64::try_from(upkeep::now().saturating_sub(unused)).unwrap_or(0);
+    let which = match (rule.all, rule.keep_bytes) {
+        (true, _) => LayerRule::All,
+        (false, Some(keep)) => LayerRule::Keep(keep),
+        (false, None) => LayerRule::UnusedSince(oldest),
+    };
+    let (layers, bytes) = remove_layers(store, which, PATIENCE)?;
+    let mut roots = Roots { layers, mounts: 0, bytes };
+    for mount in store.mount_folders()? {
+        if (rule.all || (rule.keep_bytes.is_none() && mount.used_at < oldest))
+            && store.clear_mount(&mount.name)?
+        {
+            roots.mounts += 1;
+            roots.bytes += mount.size;
+        }
+    }
+    Ok(roots)
+}
+
+/// Removes the cache mounts of one name.
+fn clear_mount(store: &Store, id: &str) -> Result<String, Failure> {
+    let mounts = store.mount_folders()?;
+    let Some(mount) = mounts.iter().find(|mount| mount.name == id) else {
+        let known: Vec<String> = mounts.into_iter().map(|mount| mount.name).collect();
+        return Err(Failure::NoSuchMount { id: id.to_owned(), known });
+    };
+    match store.clear_mount(id)? {
+        true => Ok(format!("freed {} (1 cache mount)\n", bytes(mount.size))),
+        false => Err(Failure::MountInUse { id: id.to_owned() }),
+    }
+}
+
+/// What is asked for.
+struct Asked {
+    rule: PruneRule,
+    /// After how many seconds without use things go.
+    until: Option<u64>,
+    /// Only the cache mounts of this name.
+    mount: Option<String>,
+}
+
+fn asked(arguments: &Prune) -> Result<Asked, Failure> {
     let mut rule = PruneRule::default();
+    let mut mount = None;
     for filter in &arguments.filters {
         match filter.split_once('=') {
             Some(("until", age)) => {
@@ -86,6 +148,7 @@ fn rule(arguments: &Prune) -> Result<(PruneRule, Option<u64>), Failure> {
             }
             Some(("workspace", text)) if !text.is_empty() => rule.workspace = Some(text.to_owned()),
             Some(("package", name)) if !name.is_empty() => rule.package = Some(name.to_owned()),
+            Some(("mount", id)) if !id.is_empty() => mount = Some(id.to_owned()),
             _ => return Err(Failure::Filter { filter: filter.clone() }),
         }
     }
@@ -103,5 +166,5 @@ fn rule(arguments: &Prune) -> Result<(PruneRule, Option<u64>), Failure> {
         rule.all = arguments.all || is_filtered;
         rule.older_than = (!rule.all).then_some(CacheLimits::default().unused);
     }
-    Ok((rule, until))
+    Ok(Asked { rule, until, mount })
 }

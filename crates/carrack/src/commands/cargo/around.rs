@@ -15,25 +15,24 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use carrack_base::{BuildEvent, ContentDigest};
+use carrack_cargo::called::{LOCKS, MARK};
 use carrack_cargo::config::Configuration;
 use carrack_cargo::environment::{Class, classify};
 use carrack_cargo::locate::{Configured, cargo_configs};
 use carrack_cargo::plan::{self, Surroundings};
 use carrack_cargo::units::{OrdinaryRun, units_digest};
-use carrack_engine::{Inputs, Offers, SharedCaches};
+use carrack_engine::{Inputs, Offers, PATIENCE, SharedCaches, keep_harvested, take_locks};
 use carrack_graph::OfferedUnit;
 use carrack_sandbox::Launcher;
-use carrack_store::{Batch, Bucket, NewUnit, Store, Taking, UnitAge};
+use carrack_store::{Batch, Bucket, Store};
 use serde::{Deserialize, Serialize};
 
-use super::line::Line;
 use crate::caller::Caller;
 use crate::commands::upkeep;
 use crate::failure::Failure;
@@ -42,15 +41,7 @@ use crate::signals::Relay;
 use crate::terminal::Terminal;
 use crate::workspace::toolchain::{self, Builder};
 use crate::workspace::{Desk, proof};
-
-/// How long another cargo in the same build folder is waited for.
-const PATIENCE: Duration = Duration::from_millis(500);
-const STEP: Duration = Duration::from_millis(10);
-/// Files that cargo locks in the folder of a profile; newer ones have both.
-const LOCKS: [&str; 2] = [".cargo-lock", ".cargo-build-lock"];
-const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
-    # This file is a cache directory tag created by cargo.\n\
-    # For information about cache directory tags see https://bford.info/cachedir/\n";
+use carrack_cargo::line::Line;
 
 /// The unit cache around one run of cargo.
 pub(super) struct Around<'a> {
@@ -231,23 +222,12 @@ impl<'a> Around<'a> {
         let harvested = self.run().harvest(&kept).map_err(self.unreadable())?;
         let ids: Vec<ContentDigest> = harvested.iter().map(|unit| unit.id).collect();
         let workspace = self.question.root.display().to_string();
-        let units = harvested.into_iter().map(|unit| NewUnit {
-            id: unit.id,
-            realm: self.realm,
-            package: unit.package,
-            workspace: workspace.clone(),
-            record: unit.record,
-            needs: unit.needs,
-            files: unit.files,
-            age: UnitAge::Old,
-            from: target.clone(),
-        });
-        let number = self.store.keep_units(units.collect(), Taking::Copy)?;
+        let of = (self.realm, workspace.as_str());
+        let number = keep_harvested(&self.store, of, harvested, &(&target).into())?;
         let used: HashSet<ContentDigest> =
             kept.iter().map(|unit| unit.id).chain(ids.iter().copied()).collect();
         self.shared.publish_units(&self.realm, &used, &self.store, &complain)?;
-        // From now on they are like those that were put back, and the next run knows them.
-        self.store.settle(&ids, &target)?;
+        // The next run knows them.
         self.note(kept.into_iter().map(|unit| unit.id).chain(ids).collect())?;
         Ok(number)
     }
@@ -383,7 +363,7 @@ impl<'a> Around<'a> {
             self.answer.insert(plan::surroundings(&answer)?).clone();
         self.question = Question { inputs: None, root, build_folder, own, manifests };
         let configuration = Configuration::load(&self.question.root, &[]).map_err(Failure::Configuration)?;
-        self.shared = shared::caches(&[], &[], &configuration.workspace, &self.caller)?;
+        self.shared = shared::caches(&[], &[], Some(&configuration.workspace), &self.caller)?;
         Ok(())
     }
 
@@ -398,6 +378,7 @@ impl<'a> Around<'a> {
             variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             configured: self.configured.clone(),
             identity: self.builder.identity.clone(),
+            installed: None,
         }
     }
 
@@ -412,27 +393,11 @@ impl<'a> Around<'a> {
         if !target.exists() {
             fs::create_dir_all(target).map_err(io("create"))?;
             // Cargo writes it only where it makes the folder itself.
-            fs::write(target.join("CACHEDIR.TAG"), TAG).map_err(io("create"))?;
+            fs::write(target.join(MARK.0), MARK.1).map_err(io("create"))?;
         }
         fs::create_dir_all(&folder).map_err(io("create"))?;
-        let mut held = Vec::new();
-        let started = Instant::now();
-        for (number, name) in LOCKS.iter().enumerate() {
-            let path = folder.join(name);
-            if number > 0 && !path.exists() {
-                continue;
-            }
-            let file = File::options().create(true).truncate(false).read(true).write(true).open(path);
-            let file = file.map_err(io("lock"))?;
-            while let Err(TryLockError::WouldBlock) = file.try_lock() {
-                if started.elapsed() > PATIENCE || self.relay.cancel.is_cancelled() {
-                    return Ok(None);
-                }
-                std::thread::sleep(STEP);
-            }
-            held.push(file);
-        }
-        Ok(Some(held))
+        let has_to_stop = |waited| waited > PATIENCE || self.relay.cancel.is_cancelled();
+        take_locks(&folder, LOCKS, &has_to_stop, &|_| Ok(())).map_err(io("lock"))
     }
 
     fn unreadable(&self) -> impl FnOnce(std::io::Error) -> Failure + use<> {

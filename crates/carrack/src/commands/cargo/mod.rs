@@ -9,13 +9,13 @@
 //! cargo can't be started.
 
 mod around;
-mod line;
 
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
+use carrack_cargo::line::Line;
 use carrack_cargo::locate;
 use carrack_cargo::toolchain::ToolchainError;
 
@@ -24,7 +24,6 @@ use crate::caller::Caller;
 use crate::failure::{Failure, code};
 use crate::signals::Relay;
 use around::Around;
-use line::Line;
 
 /// Runs cargo. The exit code is cargo's.
 pub(crate) fn run(arguments: &Cargo, caller: &Caller, state: &Path) -> Result<ExitCode, Failure> {

@@ -1,6 +1,8 @@
 //! `carrack check`: finds Dockerfiles and what lies around them, reports what is wrong, and mends what can be mended.
+//!
+//! Carrack's own checks are about Rust, those of Docker's builder about any Dockerfile; both are made.
 
-mod report;
+pub(super) mod report;
 mod surroundings;
 
 use std::fs;
@@ -8,15 +10,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use carrack_base::SourceText;
-use carrack_docker::check::{self, CHECKS, Edit, Finding, Fix, Severity};
+use carrack_base::{Platform, SourceText};
+use carrack_docker::check::{self, CHECKS, DOCKER_CHECKS, DockerFacts, Edit, Fix, Severity, check_docker};
 use carrack_docker::dockerfile::{self, Dockerfile};
+use carrack_docker::lower::{Context, Request};
 
 use crate::arguments::{Check, CheckFormat};
 use crate::caller::Caller;
 use crate::failure::{Failure, code};
 use crate::snippet;
 use crate::terminal::Terminal;
+use report::Found;
 use surroundings::Around;
 
 /// A fix may open the way for another; none needs more rounds than this.
@@ -25,10 +29,10 @@ const ROUNDS: usize = 5;
 /// Checks Dockerfiles.
 pub(crate) fn run(arguments: &Check, caller: &Caller, terminal: &Terminal) -> Result<ExitCode, Failure> {
     if arguments.list {
-        let line = |check: &check::Check| {
-            format!("{:<45}{:<9}{}\n", check.name, report::severity(check.severity), check.title)
-        };
-        super::print(&CHECKS.iter().map(line).collect::<String>())?;
+        let line = |name: &str, severity: &str, title: &str| format!("{name:<45}{severity:<9}{title}\n");
+        let ours = CHECKS.iter().map(|check| line(check.name, report::severity(check.severity), check.title));
+        let dockers = DOCKER_CHECKS.iter().map(|check| line(check.name, "warning", check.title));
+        super::print(&ours.chain(dockers).collect::<String>())?;
         return Ok(ExitCode::SUCCESS);
     }
     let files = dockerfiles(&arguments.paths)?;
@@ -51,7 +55,7 @@ pub(crate) fn run(arguments: &Check, caller: &Caller, terminal: &Terminal) -> Re
         failures.iter().for_each(|failure| say(&failure.report(terminal)));
         return Err(last);
     }
-    let fails = |finding: &Finding| arguments.strict || finding.check.severity == Severity::Error;
+    let fails = |finding: &Found| arguments.strict || finding.severity() == Severity::Error;
     Ok(match findings.iter().any(fails) {
         true => ExitCode::from(code::BUILD_FAILED),
         false => ExitCode::SUCCESS,
@@ -63,26 +67,26 @@ fn check_file(
     arguments: &Check,
     caller: &Caller,
     terminal: &Terminal,
-) -> Result<Vec<Finding>, Failure> {
+) -> Result<Vec<Found>, Failure> {
     let mut found = find(file, arguments, caller)?;
     for _ in 0..if arguments.fix { ROUNDS } else { 0 } {
-        let fixes: Vec<(&Finding, &Fix)> = found
+        let fixes: Vec<(&Found, &Fix)> = found
             .findings
             .iter()
-            .filter_map(|finding| Some((finding, finding.fix.as_ref()?)))
+            .filter_map(|finding| Some((finding, finding.fix()?)))
             .filter(|(_, fix)| matches!(fix.edit, Edit::Replace { .. }) || found.around.may_ignore_results())
             .collect();
         if fixes.is_empty() {
             break;
         }
         for (finding, fix) in &fixes {
-            let (line, _) = report::position(&finding.span.source.text, finding.span.range.start);
+            let (line, _) = report::position(&finding.span().source.text, finding.span().range.start);
             let word = terminal.paint(terminal.green(), &format!("{:>8}", "Fixed"));
             say(&format!(
                 "{word}  {}:{line}  {} ({})\n",
                 snippet::shown(file),
                 fix.description,
-                finding.check.name
+                finding.name()
             ));
         }
         let fixes: Vec<&Fix> = fixes.into_iter().map(|(_, fix)| fix).collect();
@@ -100,13 +104,18 @@ fn check_file(
 struct FoundIn {
     dockerfile: Dockerfile,
     around: Around,
-    findings: Vec<Finding>,
+    findings: Vec<Found>,
 }
 
 fn find(file: &Path, arguments: &Check, caller: &Caller) -> Result<FoundIn, Failure> {
     let dockerfile = read(file)?;
     let around = Around::of(file, arguments.context.as_deref(), caller)?;
-    let findings = check::check(&dockerfile, &around.surroundings);
+    let ours = check::check(&dockerfile, &around.surroundings).into_iter().map(Found::Ours);
+    let folder = Context::Folder { folder: around.context.clone(), filter: None };
+    let facts = DockerFacts { ignore: around.surroundings.ignore.clone(), ..DockerFacts::default() };
+    let dockers = check_docker(&dockerfile, &Request::new(folder, Platform::host()), &facts);
+    let mut findings: Vec<Found> = ours.chain(Found::of_docker(dockers)).collect();
+    findings.sort_by_key(|finding| finding.span().range.start);
     Ok(FoundIn { dockerfile, around, findings })
 }
 

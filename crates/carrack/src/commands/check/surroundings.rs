@@ -22,7 +22,7 @@ const DEEPEST: usize = 8;
 /// The surroundings, and where they are.
 pub(super) struct Around {
     pub(super) surroundings: Surroundings,
-    context: PathBuf,
+    pub(super) context: PathBuf,
     ignore_file: PathBuf,
 }
 

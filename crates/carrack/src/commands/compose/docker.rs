@@ -1,4 +1,4 @@
-//! Services that an engine of Docker's builds: what compose says, in that engine's words.
+//! Services that have a Dockerfile: what compose says, in docker's words.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

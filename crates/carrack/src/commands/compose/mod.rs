@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! compose files → project → selected services ─┬→ Cargo services, by workspace → one compilation each → store
-//!                          (carrack_docker)    └→ everything else              → Docker
+//!                          (carrack_docker)    ├→ Dockerfiles                  → one graph            → store
+//!                                              └→ other platforms' Dockerfiles → Docker
 //! ```
+//!
+//! `--engine docker` and `--engine buildkit` give every service to Docker, `--engine embedded` gives it none.
 
 mod docker;
 mod sort;
@@ -32,6 +35,7 @@ use crate::engine::{self, EngineName};
 use crate::failure::{Failure, ServiceProblem};
 use crate::progress::{Progress, View, plural};
 use crate::shared;
+use crate::stages::{self, Bench, Builder, Extras};
 use crate::terminal::Terminal;
 use crate::workspace::{self, Desk, Names, Order, Planned, tagged};
 use sort::{CargoService, Chosen, DockerService, Sorted};
@@ -48,7 +52,7 @@ pub(crate) fn run(
     let ComposeCommand::Build(build) = &arguments.command;
     let progress = if build.quiet { Progress::Quiet } else { build.progress };
     let view = View::new(progress, terminal);
-    let built = project(arguments, caller, &view).and_then(|project| {
+    let built = project(arguments, caller).and_then(|project| {
         let site = Site { build, caller, state, terminal, cancel, view: &view };
         site.build(project, start)
     });
@@ -57,7 +61,7 @@ pub(crate) fn run(
 }
 
 /// The project that the arguments, the caller's environment and the files describe.
-fn project(arguments: &Compose, caller: &Caller, view: &View) -> Result<Project, Failure> {
+fn project(arguments: &Compose, caller: &Caller) -> Result<Project, Failure> {
     let here = |source| Failure::Io { action: "find", path: PathBuf::from("."), source };
     let options = Options {
         folder: caller.folder().map_err(here)?,
@@ -69,26 +73,12 @@ fn project(arguments: &Compose, caller: &Caller, view: &View) -> Result<Project,
         variables: caller.texts().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         home: Some(caller.home()),
     };
-    let project = resolve(&options)?;
-    for warning in &project.warnings {
-        let (message, hint) = match warning {
-            Warning::Unset { name } => (
-                format!("the variable {name} is not set and counts as empty"),
-                format!("set it, or write ${{{name}:-}} if nothing is meant"),
-            ),
-            Warning::SeveralFiles { used, ignored } => {
-                let ignored: Vec<String> = ignored.iter().map(|file| file.display().to_string()).collect();
-                let message = format!("{} counts, {} does not", used.display(), ignored.join(", "));
-                (message, "name files with -f, or keep one".to_owned())
-            }
-        };
-        view.emit(BuildEvent::Warning { message, hint: Some(hint) });
-    }
-    Ok(project)
+    Ok(resolve(&options)?)
 }
 
 /// One compilation.
 struct Job {
+    services: Vec<Chosen>,
     order: Order,
     planned: Planned,
     no_cache: bool,
@@ -106,19 +96,14 @@ struct Site<'a> {
 
 impl Site<'_> {
     fn build(&self, mut project: Project, start: Instant) -> Result<(), Failure> {
-        let named = &self.build.services;
-        let selected = project.select(named, self.build.with_dependencies)?;
-        let (buildable, others): (Vec<&Service>, Vec<&Service>) =
-            selected.into_iter().partition(|service| service.build.is_some());
-        for service in others.iter().filter(|service| named.contains(&service.name)) {
-            self.warn(format!("{} has nothing to build: it has no `build` section", service.name), None);
+        let sorted = self.sorted(&mut project);
+        // This may start the program again: before anything is said that would be said twice.
+        if sorted.as_ref().is_ok_and(|sorted| !sorted.dockerfiles.is_empty()) {
+            stages::may_give_files_away(self.caller)?;
         }
-        if buildable.is_empty() {
-            self.warn("no service has anything to build".to_owned(), None);
-        }
-        let buildable: Vec<Service> = buildable.into_iter().cloned().collect();
-        let Sorted { workspaces, mut docker } =
-            sort::sort(buildable, &self.caller.cargo_home(), self.build.engine.as_ref())?;
+        self.warn_of_files(&project);
+        let mut sorted = sorted?;
+        self.warn_of_nothing(&project, &sorted);
 
         let store = Store::open(self.state)?;
         let _lease = store.lease(self.cancel)?;
@@ -133,21 +118,46 @@ impl Site<'_> {
             cancel: self.cancel,
         };
         let mut jobs = Vec::new();
-        for (root, services) in workspaces {
+        for (root, services) in std::mem::take(&mut sorted.workspaces) {
             let (job, left_over) = self.plan(&desk, &project, &root, services)?;
-            docker.extend(left_over);
+            sorted.dockerfiles.extend(left_over);
             jobs.extend(job);
         }
-        if docker.is_empty() && !self.build.build_arguments.is_empty() {
+        sorted.leave_foreign()?;
+        if !sorted.dockerfiles.is_empty() {
+            stages::may_give_files_away(self.caller)?;
+        }
+        for job in &jobs {
+            for chosen in &job.services {
+                self.warn_of_arguments(&chosen.service.service, &job.planned.plan);
+            }
+        }
+        let Sorted { dockerfiles, docker, .. } = sorted;
+        if self.build.engine == Some(EngineName::Embedded) && !docker.is_empty() {
+            let reason = |service: &DockerService| (service.service.name.clone(), service.reason.to_string());
+            return Err(Failure::ServicesNeedDocker { services: docker.iter().map(reason).collect() });
+        }
+        if dockerfiles.is_empty() && docker.is_empty() && !self.build.build_arguments.is_empty() {
             let message = "--build-arg means nothing here: cargo builds these services".to_owned();
             self.warn(message, Some("set variables with `build-env` in the configuration"));
         }
         let mut images = Vec::new();
         for job in jobs {
-            let prepared = workspace::prepare(&desk, &job.order, job.planned)?;
-            let shared = shared::caches(&[], &[], &prepared.plan.workspace, self.caller)?;
-            images.extend(make(&desk, &prepared, job.no_cache, shared, self.view)?);
+            let bench = Bench { caller: self.caller, store: &store, cancel: self.cancel, view: self.view };
+            let bases = stages::bases(&bench, &workspace::bases(&job.planned.plan), false)?;
+            let found = bases.as_ref().map(|bases| bases.found.clone()).unwrap_or_default();
+            let prepared = workspace::prepare(&desk, &job.order, job.planned, found)?;
+            let shared = shared::caches(&[], &[], Some(&prepared.plan.workspace), self.caller)?;
+            images.extend(make(
+                &desk,
+                &prepared,
+                job.no_cache,
+                shared,
+                bases.as_ref().map(|bases| &bases.images),
+                self.view,
+            )?);
         }
+        images.extend(self.here(&store, &project, dockerfiles)?);
         if (self.build.load || begins_with_ours(&docker, &images)) && !images.is_empty() {
             load(self.caller, &store, &images)?;
         }
@@ -159,29 +169,73 @@ impl Site<'_> {
         Ok(())
     }
 
+    /// The services that are asked for and have something to build, by what builds them.
+    fn sorted(&self, project: &mut Project) -> Result<Sorted, Failure> {
+        let selected = project.select(&self.build.services, self.build.with_dependencies)?;
+        let buildable = selected.into_iter().filter(|service| service.build.is_some()).cloned().collect();
+        sort::sort(buildable, &self.caller.cargo_home(), self.build.engine.as_ref())
+    }
+
+    /// Warns where a service that is asked for has nothing to build, or none has.
+    fn warn_of_nothing(&self, project: &Project, sorted: &Sorted) {
+        let has_build = |service: &Service| service.build.is_some();
+        let named = self.build.services.iter().filter_map(|name| project.services.get(name));
+        for service in named.filter(|service| !has_build(service)) {
+            self.warn(format!("{} has nothing to build: it has no `build` section", service.name), None);
+        }
+        if sorted.is_empty() {
+            self.warn("no service has anything to build".to_owned(), None);
+        }
+    }
+
+    /// Warns of what was noticed while files were read.
+    fn warn_of_files(&self, project: &Project) {
+        for warning in &project.warnings {
+            let (message, hint) = match warning {
+                Warning::Unset { name } => (
+                    format!("the variable {name} is not set and counts as empty"),
+                    format!("set it, or write ${{{name}:-}} if nothing is meant"),
+                ),
+                Warning::SeveralFiles { used, ignored } => {
+                    let ignored: Vec<String> =
+                        ignored.iter().map(|file| file.display().to_string()).collect();
+                    let message = format!("{} counts, {} does not", used.display(), ignored.join(", "));
+                    (message, "name files with -f, or keep one".to_owned())
+                }
+            };
+            self.warn(message, Some(&hint));
+        }
+    }
+
     fn warn(&self, message: String, hint: Option<&str>) {
         self.view.emit(BuildEvent::Warning { message, hint: hint.map(str::to_owned) });
     }
 
-    /// Plans the one compilation of a workspace's services. What turns out to be no binary of the workspace is left for
-    /// Docker if it has a Dockerfile.
+    /// Plans the one compilation of a workspace's services. What turns out to be no binary of the workspace is left over if
+    /// it has a Dockerfile.
     fn plan(
         &self,
         desk: &Desk<'_>,
         project: &Project,
         root: &Path,
         services: Vec<CargoService>,
-    ) -> Result<(Option<Job>, Vec<DockerService>), Failure> {
+    ) -> Result<(Option<Job>, Vec<Service>), Failure> {
         let likeliest = services.into_iter().map(Chosen::likeliest).collect::<Vec<_>>();
         let known = match self.try_plan(desk, project, root, &likeliest) {
             Err(Failure::Plan(PlanError::UnknownBinary { known, .. })) => known,
-            planned => return Ok((Some(planned?), Vec::new())),
+            planned => {
+                let (order, planned) = planned?;
+                return Ok((Some(self.job(likeliest, order, planned)), Vec::new()));
+            }
         };
         let services = likeliest.into_iter().map(|chosen| chosen.service).collect();
         let (chosen, left_over) = sort::choose(services, root, &known)?;
         let job = match chosen.is_empty() {
             true => None,
-            false => Some(self.try_plan(desk, project, root, &chosen)?),
+            false => {
+                let (order, planned) = self.try_plan(desk, project, root, &chosen)?;
+                Some(self.job(chosen, order, planned))
+            }
         };
         Ok((job, left_over))
     }
@@ -192,7 +246,7 @@ impl Site<'_> {
         project: &Project,
         root: &Path,
         services: &[Chosen],
-    ) -> Result<Job, Failure> {
+    ) -> Result<(Order, Planned), Failure> {
         let mut images: BTreeMap<String, Vec<ServiceImage>> = BTreeMap::new();
         for Chosen { service, binary } in services {
             images.entry(binary.clone()).or_default().push(image(&service.service, &project.name)?);
@@ -209,11 +263,12 @@ impl Site<'_> {
         };
         let location = locate(root, &self.caller.cargo_home())?;
         let planned = workspace::plan(desk, &order, location)?;
-        for chosen in services {
-            self.warn_of_arguments(&chosen.service.service, &planned.plan);
-        }
+        Ok((order, planned))
+    }
+
+    fn job(&self, services: Vec<Chosen>, order: Order, planned: Planned) -> Job {
         let no_cache = self.build.no_cache || services.iter().any(|chosen| chosen.service.no_cache());
-        Ok(Job { order, planned, no_cache })
+        Job { services, order, planned, no_cache }
     }
 
     /// Build arguments are a Dockerfile's. Those that only pass on a variable that the build gets anyway are right.
@@ -247,6 +302,44 @@ impl Site<'_> {
         }
     }
 
+    /// Builds Dockerfiles with the embedded engine, side by side as far as none begins with another's image.
+    fn here(
+        &self,
+        store: &Store,
+        project: &Project,
+        services: Vec<Service>,
+    ) -> Result<Vec<BuiltImage>, Failure> {
+        if services.is_empty() {
+            return Ok(Vec::new());
+        }
+        let services: Vec<Service> =
+            services.into_iter().map(|service| sort::with(service, self.build, project)).collect();
+        // Here, files of variables are enough for a secret.
+        let builds = services.iter().filter_map(|service| service.build.as_ref());
+        let caller =
+            builds.flat_map(docker::secret_variables).fold(self.caller.clone(), |caller, name| match project
+                .variables
+                .get(name)
+            {
+                Some(value) => caller.with(name, value),
+                None => caller,
+            });
+        let pull = services.iter().filter_map(|service| service.build.as_ref()).any(|build| build.pull);
+        let bench = Bench { caller: &caller, store, cancel: self.cancel, view: self.view };
+        let builder = Builder::new(bench, Extras::default(), pull)?;
+        let mut images = Vec::new();
+        for round in rounds(services) {
+            let drawn = round.iter().filter_map(|service| {
+                let build = docker::build(service, service.build.as_ref()?, project);
+                let unnamed = PathBuf::from(format!("dockerfile_inline of {}", service.name));
+                let drawn = build.and_then(|build| builder.draw(&build, &unnamed));
+                Some(drawn.map_err(|failure| in_service(service, failure)))
+            });
+            images.extend(builder.build(drawn.collect::<Result<_, _>>()?)?);
+        }
+        Ok(images)
+    }
+
     /// Builds what needs Docker, side by side as far as no build begins with another's image.
     fn with_docker(
         &self,
@@ -256,15 +349,7 @@ impl Site<'_> {
         if services.is_empty() {
             return Ok(Vec::new());
         }
-        let engine = match &self.build.engine {
-            Some(EngineName::Embedded) => {
-                let reason =
-                    |service: &DockerService| (service.service.name.clone(), service.reason.to_string());
-                return Err(Failure::ServicesNeedDocker { services: services.iter().map(reason).collect() });
-            }
-            Some(engine) => engine.clone(),
-            None => EngineName::Docker,
-        };
+        let engine = self.build.engine.clone().unwrap_or(EngineName::Docker);
         let client = engine::client(self.caller, &engine, None)?;
         self.view.emit(BuildEvent::Planned {
             kind: "Compose".to_owned(),
@@ -273,19 +358,12 @@ impl Site<'_> {
             base: None,
         });
         let buildkit = BuildKit::new(client, self.caller.scratch());
-        let mut waiting: Vec<Service> =
-            services.into_iter().map(|service| service.with(self.build, project).service).collect();
+        let services =
+            services.into_iter().map(|docker| sort::with(docker.service, self.build, project)).collect();
         let mut images = Vec::new();
-        while !waiting.is_empty() {
-            let names: BTreeSet<String> = waiting.iter().map(|service| service.name.clone()).collect();
-            // Services that wait for each other were refused when the file was read.
-            let (ready, others) = waiting.into_iter().partition(|service| {
-                service.build.iter().flat_map(docker::needs).all(|needed| !names.contains(needed))
-            });
-            waiting = others;
-            let ready: Vec<Service> = ready;
-            self.warn_of_secrets(&ready);
-            let builds = ready.iter().filter_map(|service| {
+        for round in rounds(services) {
+            self.warn_of_secrets(&round);
+            let builds = round.iter().filter_map(|service| {
                 service.build.as_ref().map(|build| docker::build(service, build, project))
             });
             let builds = builds.collect::<Result<Vec<_>, _>>()?;
@@ -293,6 +371,37 @@ impl Site<'_> {
         }
         Ok(images)
     }
+}
+
+/// Services in rounds: each comes after those whose images it begins with.
+fn rounds(services: Vec<Service>) -> Vec<Vec<Service>> {
+    let mut rounds = Vec::new();
+    let mut waiting = services;
+    while !waiting.is_empty() {
+        let names: BTreeSet<String> = waiting.iter().map(|service| service.name.clone()).collect();
+        // Services that wait for each other were refused when the file was read.
+        let (ready, others) = waiting.into_iter().partition(|service| {
+            service.build.iter().flat_map(docker::needs).all(|needed| !names.contains(needed))
+        });
+        waiting = others;
+        rounds.push(ready);
+    }
+    rounds
+}
+
+/// What an option would be blamed for is a key of the service.
+fn in_service(service: &Service, failure: Failure) -> Failure {
+    let Failure::BadOption { option, value, why } = failure else { return failure };
+    let key = match option {
+        "--secret" => "secrets",
+        "--ssh" => "ssh",
+        "--build-context" => "additional_contexts",
+        "--add-host" => "extra_hosts",
+        "--ulimit" => "ulimits",
+        "--network" => "network",
+        _ => "context",
+    };
+    problem(service, ServiceProblem::Key { key, value, why })
 }
 
 /// Whether a build of Docker's begins with an image that is in Carrack's store only.

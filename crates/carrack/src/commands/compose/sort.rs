@@ -1,10 +1,11 @@
-//! Which engine builds a service.
+//! What builds a service.
 //!
 //! A Cargo service is one that `cargo build` builds without anyone's Dockerfile: its folder is in a Cargo workspace, and its
 //! Dockerfile is not there, or is as `carrack init` wrote it. Its binary is its `target`, else the binary with the
-//! service's name, else the one with its image's. Everything else is Docker's.
+//! service's name, else the one with its image's. Every other service has a Dockerfile, which is built here too, unless
+//! the service is for other machines or begins with the image of one that is: those are Docker's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use carrack_cargo::init::{Ownership, ownership};
 use carrack_cargo::locate::{LocateError, locate};
 use carrack_docker::compose::{Build, Context, Dockerfile, Project, Service};
 
-use super::problem;
+use super::{docker, problem};
 use crate::arguments::ComposeBuild;
 use crate::engine::EngineName;
 use crate::failure::{Failure, ServiceProblem};
@@ -22,6 +23,9 @@ use crate::failure::{Failure, ServiceProblem};
 pub(super) struct Sorted {
     /// By the workspace's folder.
     pub(super) workspaces: BTreeMap<PathBuf, Vec<CargoService>>,
+    /// Those whose Dockerfile is built here.
+    pub(super) dockerfiles: Vec<Service>,
+    /// Those that are built by an engine of Docker's.
     pub(super) docker: Vec<DockerService>,
 }
 
@@ -57,18 +61,10 @@ pub(super) struct DockerService {
 /// Why a service needs Docker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// Its Dockerfile is a person's.
-    Dockerfile(PathBuf),
-    /// Its Dockerfile was generated and changed since.
-    Changed(PathBuf),
-    /// Its Dockerfile stands in the compose file.
-    Inline,
-    /// Its context is fetched.
-    Remote(String),
     /// It is for another platform than this machine's, or for several.
     Platforms(Vec<Platform>),
-    /// The stage that it wants is no binary of the workspace.
-    Target(String),
+    /// It begins with the image of a service that needs Docker.
+    Needs(String),
     /// The caller wants it so.
     Asked,
 }
@@ -76,17 +72,11 @@ pub(super) enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dockerfile(path) => write!(formatter, "{} is a Dockerfile of its own", path.display()),
-            Self::Changed(path) => {
-                write!(formatter, "{} was changed after `carrack init` wrote it", path.display())
-            }
-            Self::Inline => write!(formatter, "`dockerfile_inline` is a Dockerfile of its own"),
-            Self::Remote(context) => write!(formatter, "its context is {context}"),
             Self::Platforms(platforms) => {
                 let platforms: Vec<String> = platforms.iter().map(ToString::to_string).collect();
                 write!(formatter, "it is for {}", platforms.join(", "))
             }
-            Self::Target(target) => write!(formatter, "its target {target} is no binary of the workspace"),
+            Self::Needs(service) => write!(formatter, "it begins with the image of {service}"),
             Self::Asked => write!(formatter, "--engine asks for it"),
         }
     }
@@ -98,25 +88,23 @@ impl CargoService {
     }
 }
 
-impl DockerService {
-    /// With what the command line adds: `--build-arg`, `--no-cache`, `--pull`.
-    pub(super) fn with(mut self, arguments: &ComposeBuild, project: &Project) -> Self {
-        if let Some(build) = &mut self.service.build {
-            build.no_cache |= arguments.no_cache;
-            build.pull |= arguments.pull;
-            for argument in &arguments.build_arguments {
-                let (name, value) = match argument.split_once('=') {
-                    Some((name, value)) => (name, Some(value.to_owned())),
-                    None => (argument.as_str(), project.variables.get(argument).cloned()),
-                };
-                match value {
-                    Some(value) => build.args.insert(name.to_owned(), value),
-                    None => build.args.remove(name),
-                };
-            }
+/// A service with what the command line adds: `--build-arg`, `--no-cache`, `--pull`.
+pub(super) fn with(mut service: Service, arguments: &ComposeBuild, project: &Project) -> Service {
+    if let Some(build) = &mut service.build {
+        build.no_cache |= arguments.no_cache;
+        build.pull |= arguments.pull;
+        for argument in &arguments.build_arguments {
+            let (name, value) = match argument.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (argument.as_str(), project.variables.get(argument).cloned()),
+            };
+            match value {
+                Some(value) => build.args.insert(name.to_owned(), value),
+                None => build.args.remove(name),
+            };
         }
-        self
     }
+    service
 }
 
 /// Sorts services that have a `build` section.
@@ -125,7 +113,7 @@ pub(super) fn sort(
     cargo_home: &Path,
     engine: Option<&EngineName>,
 ) -> Result<Sorted, Failure> {
-    let mut sorted = Sorted { workspaces: BTreeMap::new(), docker: Vec::new() };
+    let mut sorted = Sorted { workspaces: BTreeMap::new(), dockerfiles: Vec::new(), docker: Vec::new() };
     for service in services {
         if matches!(engine, Some(EngineName::Docker | EngineName::BuildKit(_))) {
             sorted.docker.push(DockerService { service, reason: Reason::Asked });
@@ -136,26 +124,69 @@ pub(super) fn sort(
                 let names = names(&service);
                 sorted.workspaces.entry(root).or_default().push(CargoService { service, names, dockerfile });
             }
+            Place::Dockerfile => sorted.dockerfiles.push(service),
             Place::Docker(reason) => sorted.docker.push(DockerService { service, reason }),
         }
     }
+    sorted.leave_foreign()?;
     Ok(sorted)
 }
 
-/// Gives each service its binary of those that there are.
+impl Sorted {
+    pub(super) fn is_empty(&self) -> bool {
+        self.workspaces.is_empty() && self.dockerfiles.is_empty() && self.docker.is_empty()
+    }
+
+    /// Leaves to Docker what this machine can't build from a Dockerfile.
+    pub(super) fn leave_foreign(&mut self) -> Result<(), Failure> {
+        let mut here = Vec::new();
+        for service in std::mem::take(&mut self.dockerfiles) {
+            let build = service.build.as_ref().expect("only services with a build section are sorted");
+            match foreign_platforms(&service, build)? {
+                Some(platforms) => {
+                    self.docker.push(DockerService { service, reason: Reason::Platforms(platforms) });
+                }
+                None => here.push(service),
+            }
+        }
+        loop {
+            let theirs: BTreeSet<String> =
+                self.docker.iter().map(|docker| docker.service.name.clone()).collect();
+            let needed = |service: &Service| {
+                let needs = service.build.iter().flat_map(docker::needs);
+                needs.into_iter().find(|name| theirs.contains(*name)).map(str::to_owned)
+            };
+            let (leaving, staying): (Vec<_>, Vec<_>) = here
+                .into_iter()
+                .map(|service| (needed(&service), service))
+                .partition(|(needed, _)| needed.is_some());
+            here = staying.into_iter().map(|(_, service)| service).collect();
+            if leaving.is_empty() {
+                break;
+            }
+            self.docker.extend(leaving.into_iter().filter_map(|(needed, service)| {
+                Some(DockerService { service, reason: Reason::Needs(needed?) })
+            }));
+        }
+        self.dockerfiles = here;
+        self.docker.sort_by(|one, other| one.service.name.cmp(&other.service.name));
+        Ok(())
+    }
+}
+
+/// Gives each service its binary of those that there are. Who has none and has a Dockerfile is left over.
 pub(super) fn choose(
     services: Vec<CargoService>,
     root: &Path,
     known: &[String],
-) -> Result<(Vec<Chosen>, Vec<DockerService>), Failure> {
+) -> Result<(Vec<Chosen>, Vec<Service>), Failure> {
     let mut chosen = Vec::new();
     let mut left_over = Vec::new();
     for service in services {
         if let Some(binary) = service.names.iter().find(|name| known.contains(name)).cloned() {
             chosen.push(Chosen { service, binary });
         } else if service.dockerfile.is_some() {
-            let target = service.names.into_iter().next().unwrap_or_default();
-            left_over.push(DockerService { service: service.service, reason: Reason::Target(target) });
+            left_over.push(service.service);
         } else {
             let mut known = known.to_vec();
             known.sort_unstable();
@@ -180,6 +211,7 @@ fn nearest(name: &str, known: &[String]) -> Option<String> {
 
 enum Place {
     Workspace { root: PathBuf, dockerfile: Option<PathBuf> },
+    Dockerfile,
     Docker(Reason),
 }
 
@@ -188,18 +220,17 @@ fn place(service: &Service, cargo_home: &Path) -> Result<Place, Failure> {
     let build = service.build.as_ref().expect("only services with a build section are sorted");
     let context = match &build.context {
         Context::Folder(folder) => folder,
-        Context::Remote(address) => return Ok(Place::Docker(Reason::Remote(address.clone()))),
+        Context::Remote(_) => return Ok(Place::Dockerfile),
     };
     if !context.is_dir() {
         return Err(problem(service, ServiceProblem::NoContext { folder: context.clone() }));
     }
-    let Dockerfile::File(file) = &build.dockerfile else { return Ok(Place::Docker(Reason::Inline)) };
+    let Dockerfile::File(file) = &build.dockerfile else { return Ok(Place::Dockerfile) };
     let path = context.join(file);
     let dockerfile = match std::fs::read_to_string(&path) {
         Ok(text) => match ownership(&text) {
             Ownership::Sealed { .. } => Some(path.clone()),
-            Ownership::Broken { .. } => return Ok(Place::Docker(Reason::Changed(path))),
-            Ownership::Foreign => return Ok(Place::Docker(Reason::Dockerfile(path))),
+            Ownership::Broken { .. } | Ownership::Foreign => return Ok(Place::Dockerfile),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             // Another name is there because somebody wrote such a file.
@@ -225,7 +256,7 @@ fn place(service: &Service, cargo_home: &Path) -> Result<Place, Failure> {
         }
     }
     match dockerfile {
-        Some(path) => Ok(Place::Docker(Reason::Dockerfile(path))),
+        Some(_) => Ok(Place::Dockerfile),
         None => Err(problem(service, ServiceProblem::NothingToBuild { dockerfile: path })),
     }
 }

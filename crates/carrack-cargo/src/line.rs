@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use carrack_cargo::plan::profile_folder;
+use crate::plan::profile_folder;
 
 /// Short names of cargo's own subcommands.
 const SHORT: [(&str, &str); 5] = [("b", "build"), ("c", "check"), ("d", "doc"), ("r", "run"), ("t", "test")];
@@ -82,20 +82,23 @@ const DEPTH: usize = 8;
 
 /// A command line that compiles something.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub struct Line {
     /// `+nightly`, without the sign.
-    pub(super) toolchain: Option<String>,
+    pub toolchain: Option<String>,
     /// `-C`: where cargo goes before it does anything.
-    pub(super) folder: Option<PathBuf>,
+    pub folder: Option<PathBuf>,
     /// The folder of the profile below the target folder.
-    pub(super) profile: String,
+    pub profile: String,
     /// Target triples, besides those of the configuration.
-    pub(super) targets: Vec<String>,
-    pub(super) target_dir: Option<OsString>,
-    pub(super) manifest_path: Option<OsString>,
+    pub targets: Vec<String>,
+    /// `--target-dir`.
+    pub target_dir: Option<OsString>,
+    /// `--manifest-path`, or that of the folder of `--path`.
+    pub manifest_path: Option<OsString>,
     /// Options that `cargo metadata` has to get as well.
-    pub(super) options: Vec<OsString>,
-    pub(super) quiet: bool,
+    pub options: Vec<OsString>,
+    /// Whether cargo is to say nothing.
+    pub quiet: bool,
 }
 
 /// Goes through arguments one by one.
@@ -121,7 +124,7 @@ struct Reader {
 impl Line {
     /// Reads the arguments of cargo. `alias` says what the configuration makes of a subcommand's name. `None` if nothing is
     /// compiled in a workspace.
-    pub(super) fn read(arguments: &[OsString], alias: impl Fn(&str) -> Option<Vec<String>>) -> Option<Self> {
+    pub fn read(arguments: &[OsString], alias: impl Fn(&str) -> Option<Vec<String>>) -> Option<Self> {
         let mut rest = arguments.to_vec();
         let mut toolchain = None;
         if let Some(name) = rest.first().and_then(|first| first.to_str()?.strip_prefix('+')) {

@@ -1,0 +1,266 @@
+//! Cargo in commands of Dockerfiles: what it finds compiled, what it is kept from taking for fresh, and that no image shows it.
+//!
+//! All in one state folder, because the base image takes a while to unpack; each test case has a folder of its own for the
+//! workspace, so that none finds what another has compiled.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use carrack_testkit::{Finished, Project, rust_files, skipped};
+
+use crate::stage::{Stage, dockyard_folder, finish};
+
+/// The first stage of every Dockerfile, and the last, which is small: only that one becomes an image.
+const BASE: &str = "\
+FROM scratch AS base
+ADD debian.tar /
+COPY rust /
+COPY --from=home registry/index /usr/local/cargo/registry/index
+COPY --from=home registry/cache /usr/local/cargo/registry/cache
+ENV RUSTUP_HOME=/usr/local/rustup CARGO_HOME=/usr/local/cargo CARGO_NET_OFFLINE=true \\
+    PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+RUN useradd --create-home dev && mkdir -p /usr/local/rustup/update-hashes /usr/local/rustup/tmp && \\
+    chmod -R a+rwX /usr/local/cargo /usr/local/rustup/update-hashes /usr/local/rustup/tmp && chmod a+rwX /usr/local/rustup
+";
+
+const RESULT: &str = "FROM scratch\nCOPY --from=build /etc/passwd /\n";
+
+/// Sources that were not changed since.
+const LONG_AGO: Duration = Duration::from_secs(1_500_000_000);
+
+/// A state folder, and what the base is made from.
+struct Yard {
+    stage: Stage,
+    files: PathBuf,
+    cargo_home: PathBuf,
+}
+
+impl Yard {
+    /// `None`, and a word about it, where the base can't be made.
+    fn new() -> Option<Self> {
+        let files = match rust_files(&dockyard_folder()) {
+            Ok(files) => files,
+            Err(why) => {
+                skipped("cargo in commands", &why);
+                return None;
+            }
+        };
+        let own = || std::env::home_dir().unwrap().join(".cargo");
+        let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(own, PathBuf::from);
+        Some(Self { stage: Stage::new(Project::new()), files, cargo_home })
+    }
+
+    /// Builds with the project as the context `project`. The stage that counts is called `build`.
+    #[track_caller]
+    fn build(&self, project: &Project, dockerfile: &str, options: &[&str]) -> Finished {
+        let result = if dockerfile.contains("FROM scratch") { "" } else { RESULT };
+        self.stage.project.write("Dockerfile", &format!("{BASE}{dockerfile}{result}"));
+        let file = self.stage.file("Dockerfile").display().to_string();
+        let home = format!("home={}", self.cargo_home.display());
+        let project = format!("project={}", project.path().display());
+        let arguments = ["build", "-f", &file];
+        let contexts = ["--build-context", &home, "--build-context", &project];
+        let context = self.files.display().to_string();
+        self.stage.run(&[&arguments[..], &contexts, options, &[&context]].concat()).expect_code(0)
+    }
+}
+
+/// A package with dependencies from a registry and a text that it prints; its sources are old.
+fn package(name: &str, text: &str) -> Project {
+    let project = Project::new();
+    project.write(
+        "Cargo.toml",
+        &format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[dependencies]\nitoa = \"1\"\n\
+             libc = \"0.2\"\n"
+        ),
+    );
+    write_main(&project, text);
+    let mut lock = Command::new("cargo");
+    finish(lock.args(["generate-lockfile", "--offline"]).current_dir(project.path())).expect_code(0);
+    project
+}
+
+fn write_main(project: &Project, text: &str) {
+    project.write(
+        "src/main.rs",
+        &format!("fn main() {{\n    println!(\"{text} {{}}\", itoa::Buffer::new().format(7));\n}}\n"),
+    );
+    let file = File::options().write(true).open(project.path().join("src/main.rs")).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH + LONG_AGO).unwrap();
+}
+
+/// The names of the packages that cargo compiled.
+fn compiled(finished: &Finished) -> Vec<String> {
+    let lines =
+        finished.stderr.lines().filter_map(|line| line.split_once("Compiling ")).map(|(_, rest)| rest);
+    let mut names: Vec<String> = lines.filter_map(|rest| rest.split(' ').next()).map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+/// Every file below `folder`: mode, owner and content.
+fn files(folder: &Path) -> BTreeMap<PathBuf, (u32, u32, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder_now) = open.pop() {
+        for entry in fs::read_dir(folder_now).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            let content = if metadata.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+            let name = path.strip_prefix(folder).unwrap().to_owned();
+            found.insert(name, (metadata.mode(), metadata.uid(), content));
+            if metadata.is_dir() {
+                open.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn cargo_finds_what_fits_and_nothing_stale() {
+    let Some(yard) = Yard::new() else { return };
+    another_project_compiles_only_its_own(&yard);
+    no_image_shows_it(&yard);
+    any_user_may_call_it(&yard);
+    programs_are_called_as_ever(&yard);
+    a_stub_is_replaced(&yard);
+    a_branch_in_a_cache_mount_is_noticed(&yard);
+    two_projects_may_share_a_cache_mount(&yard);
+}
+
+fn another_project_compiles_only_its_own(yard: &Yard) {
+    let dockerfile = |name: &str| {
+        format!(
+            "FROM base AS build\nWORKDIR /one\nCOPY --from=project . .\nRUN cargo build --release && ./target/release/{name}\n"
+        )
+    };
+    let (first, second) = (package("first", "first"), package("second", "second"));
+    let built = yard.build(&first, &dockerfile("first"), &[]);
+    assert_eq!(compiled(&built), ["first", "itoa", "libc"]);
+    assert!(built.stderr.contains("3 compiled"), "{}", built.stderr);
+    let built = yard.build(&second, &dockerfile("second"), &[]);
+    assert_eq!(compiled(&built), ["second"]);
+    assert!(
+        built.stderr.contains("second 7") && built.stderr.contains("2 reused, 1 compiled"),
+        "{}",
+        built.stderr
+    );
+    let third = package("third", "third");
+    let built = yard.build(&third, &dockerfile("third"), &["--no-cargo-cache"]);
+    assert_eq!(compiled(&built), ["itoa", "libc", "third"]);
+}
+
+fn no_image_shows_it(yard: &Yard) {
+    let project = package("shown", "shown");
+    let dockerfile = "FROM base AS build\nWORKDIR /two\nCOPY --from=project . .\n\
+        RUN cargo build --release && cp \"$(rustup which cargo)\" /cargo && chmod 700 \"$(rustup which cargo)\"\n\
+        RUN mkdir /all && cp -a target /all/ && rm -f /all/target/.rustc_info.json && cp -a /cargo /all/ && \
+        cp -a /usr/local/rustup/toolchains/*/bin/cargo /all/again\n\
+        FROM scratch\nCOPY --from=build /all /\nCOPY --from=build /run /run\n";
+    yard.build(&project, dockerfile, &[]);
+    let mut shown = Vec::new();
+    for option in ["--progress=plain", "--no-cargo-cache"] {
+        let to = yard.stage.file(option);
+        let output = format!("type=local,dest={}", to.display());
+        let built = yard.build(&project, dockerfile, &["--no-cache-filter", "build", option, "-o", &output]);
+        let expected: &[&str] =
+            if option == "--progress=plain" { &["shown"] } else { &["itoa", "libc", "shown"] };
+        assert_eq!(compiled(&built), expected);
+        shown.push(files(&to));
+    }
+    let [with, without] = <[_; 2]>::try_from(shown).unwrap();
+    let names = |files: &BTreeMap<PathBuf, _>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&with), names(&without));
+    for (path, file) in &with {
+        assert!(without[path] == *file, "{}", path.display());
+    }
+    assert!(
+        with[Path::new("cargo")].2.starts_with(b"\x7fELF")
+            && with[Path::new("again")].2.starts_with(b"\x7fELF")
+    );
+    assert!(!with.keys().any(|path| path.starts_with("run/carrack")));
+}
+
+fn any_user_may_call_it(yard: &Yard) {
+    let dockerfile = |name: &str| {
+        format!(
+            "FROM base AS build\nUSER dev\nWORKDIR /home/dev/{name}\nCOPY --from=project --chown=dev . .\n\
+             RUN CARGO_TARGET_DIR=/home/dev/target cargo build && find /home/dev/target ! -user dev && \
+             /home/dev/target/debug/{name}\n"
+        )
+    };
+    yard.build(&package("mine", "mine"), &dockerfile("mine"), &[]);
+    let built = yard.build(&package("yours", "yours"), &dockerfile("yours"), &[]);
+    assert_eq!(compiled(&built), ["yours"]);
+    assert!(
+        built.stderr.contains("yours 7") && !built.stderr.contains("/home/dev/target/"),
+        "{}",
+        built.stderr
+    );
+}
+
+fn programs_are_called_as_ever(yard: &Yard) {
+    let project = package("called", "called");
+    project.write(
+        "src/main.rs",
+        "fn main() {\n    let mut line = String::new();\n    std::io::stdin().read_line(&mut line).unwrap();\n    \
+         println!(\"{:?} {line:?} {}\", std::env::args().skip(1).collect::<Vec<_>>(), env!(\"CARGO\"));\n    \
+         std::process::exit(7);\n}\n",
+    );
+    let built = yard.build(
+        &project,
+        "FROM base AS build\nWORKDIR /four\nCOPY --from=project . .\n\
+         RUN echo hi | cargo run -q -- 'a  b' \"c'd\" '' '*'; echo \"code $?\"\n\
+         RUN cargo test -q; cargo build --bin none; echo \"code $?\"; cargo build -q & cargo check -q & wait; \
+         rm -rf /usr/local/rustup /usr/local/cargo && echo removed\n",
+        &[],
+    );
+    let expected = "[\"a  b\", \"c'd\", \"\", \"*\"] \"hi\\n\" /usr/local/rustup/toolchains/";
+    assert!(built.stderr.contains(expected) && built.stderr.contains("code 7"), "{}", built.stderr);
+    assert!(built.stderr.contains("code 101") && built.stderr.contains("removed"), "{}", built.stderr);
+}
+
+fn a_stub_is_replaced(yard: &Yard) {
+    let dockerfile = "FROM base AS build\nWORKDIR /five\nCOPY --from=project Cargo.toml Cargo.lock ./\n\
+        RUN mkdir src && echo 'fn main() { println!(\"stub\"); }' > src/main.rs && cargo build --release\n\
+        COPY --from=project src src\nRUN cargo build --release && ./target/release/app\n";
+    let built = yard.build(&package("app", "real"), dockerfile, &[]);
+    assert!(built.stderr.contains("real 7") && !built.stderr.contains("stub\n"), "{}", built.stderr);
+    assert_eq!(compiled(&built), ["app", "app", "itoa", "libc"]);
+}
+
+/// A Dockerfile that builds in a cache mount, at `place`.
+fn in_a_mount(place: &str) -> String {
+    format!(
+        "FROM base AS build\nWORKDIR {place}\nCOPY --from=project . .\n\
+         RUN --mount=type=cache,target=/target,id=target CARGO_TARGET_DIR=/target cargo build && /target/debug/app\n"
+    )
+}
+
+fn a_branch_in_a_cache_mount_is_noticed(yard: &Yard) {
+    let project = package("app", "main");
+    let built = yard.build(&project, &in_a_mount("/six"), &[]);
+    assert!(built.stderr.contains("main 7"), "{}", built.stderr);
+    for branch in ["feature", "main", "feature"] {
+        write_main(&project, branch);
+        let built = yard.build(&project, &in_a_mount("/six"), &["--no-cache-filter", "build"]);
+        assert!(built.stderr.contains(&format!("{branch} 7")), "{}", built.stderr);
+        assert_eq!(compiled(&built), ["app"]);
+    }
+    let built = yard.build(&project, &in_a_mount("/six"), &["--no-cache-filter", "build"]);
+    assert_eq!(compiled(&built), [""; 0], "nothing changed");
+}
+
+fn two_projects_may_share_a_cache_mount(yard: &Yard) {
+    let (one, other) = (package("app", "one"), package("app", "other"));
+    for (project, text) in [(&one, "one"), (&other, "other"), (&one, "one")] {
+        let built = yard.build(project, &in_a_mount("/six"), &["--no-cache-filter", "build"]);
+        assert!(built.stderr.contains(&format!("{text} 7")), "{}", built.stderr);
+    }
+}

@@ -1,0 +1,217 @@
+//! Everything that the cases share: both engines, the registry that they pull from, and the servers that they fetch from.
+//! Nothing of it outlives the test process.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use carrack_testkit::{ContainerRegistry, Docker, Finished, Guarded, Program, RegistrySetup};
+
+use super::servers;
+use crate::stage::dockyard_folder;
+
+const DEBIAN: &str = "debian";
+
+/// The base images, each with the Dockerfile that makes it. `@` words are those of the cases.
+const BASES: &[(&str, &str)] = &[
+    (
+        "busybox",
+        "FROM scratch\nCOPY busybox /\nCOPY --chown=1000:1000 busybox/var/empty /home/app/\nENV PATH=/bin\nCMD [\"sh\"]\n",
+    ),
+    (
+        DEBIAN,
+        "FROM scratch\nADD debian.tar /\nENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
+         CMD [\"bash\"]\n",
+    ),
+    // Says something about everything that a child image can inherit.
+    (
+        "parent",
+        "FROM @busybox\nENV FROM_PARENT=1 PATH=/parent/bin:/bin\nLABEL parent=1 shared=parent\nWORKDIR /parent\nUSER app\n\
+         EXPOSE 80\nVOLUME /data\nSTOPSIGNAL SIGINT\nHEALTHCHECK --interval=5s CMD true\nENTRYPOINT [\"/entry\"]\nCMD [\"argument\"]\n\
+         SHELL [\"/bin/sh\", \"-ec\"]\nMAINTAINER Mara <mara@clinic.example>\n",
+    ),
+    (
+        "trigger",
+        "FROM @busybox\nONBUILD COPY given /given\nONBUILD RUN echo $STAGE > /ran\nONBUILD ENV TRIGGERED=yes\n",
+    ),
+];
+
+/// Shared by all tests of this process.
+pub(crate) struct Oracle {
+    docker: Docker,
+    /// Whether Docker is of today.
+    pub(crate) is_current: bool,
+    registry: ContainerRegistry,
+    web: String,
+    git: Option<(String, Guarded)>,
+    /// Holds Carrack's state and the cases' folders; removed by the registry's guard.
+    folder: PathBuf,
+}
+
+impl Oracle {
+    /// Starts everything at the first call, or says why there is no oracle here.
+    pub(crate) fn shared() -> Result<&'static Self, &'static str> {
+        static SHARED: OnceLock<Result<Oracle, String>> = OnceLock::new();
+        SHARED.get_or_init(Self::start).as_ref().map_err(String::as_str)
+    }
+
+    fn start() -> Result<Self, String> {
+        if !Path::new("/bin/busybox").exists() {
+            return Err("busybox-static is not installed".to_owned());
+        }
+        let dockyard = dockyard_folder();
+        let (docker, is_current) = match Docker::current(&dockyard) {
+            Ok(docker) => (docker, true),
+            Err(why) => {
+                carrack_testkit::skipped("a current Docker", &why);
+                let docker = Docker::start("the Docker of this machine", &dockyard);
+                (docker.ok_or("no Docker starts here")?, false)
+            }
+        };
+        let registry =
+            ContainerRegistry::start(&RegistrySetup::Open).ok_or("docker-registry is not installed")?;
+        let folder = registry.folder().join("suite");
+        let web_folder = folder.join("web");
+        provide_downloads(&web_folder);
+        let oracle = Self {
+            docker,
+            is_current,
+            web: servers::web(&web_folder),
+            git: servers::git(Guarded::new_folder()),
+            registry,
+            folder,
+        };
+        let context = oracle.folder("bases");
+        provide_busybox(&context.join("busybox"));
+        for (name, dockerfile) in BASES.iter().filter(|(name, _)| *name != DEBIAN) {
+            oracle.provide_base(name, dockerfile, &context);
+        }
+        Ok(oracle)
+    }
+
+    /// Makes a base image and pushes it to where both sides pull from.
+    fn provide_base(&self, name: &str, dockerfile: &str, context: &Path) {
+        fs::write(context.join("Dockerfile"), self.said(dockerfile, context)).unwrap();
+        let image = format!("{}/{name}:1", self.registry.address());
+        self.docker.build(context, &["--tag", &image]).expect_code(0);
+        self.docker.run(&["push", "--quiet", &image]).expect_code(0);
+    }
+
+    /// Whether the base `@debian` can be had. It is made when it is first asked for: few cases need it, and it is large.
+    pub(crate) fn has_debian(&self) -> bool {
+        static THERE: OnceLock<bool> = OnceLock::new();
+        *THERE.get_or_init(|| {
+            let Ok(archive) = Docker::debian_root(&dockyard_folder()) else { return false };
+            let context = self.folder("debian");
+            fs::copy(archive, context.join("debian.tar")).unwrap();
+            let dockerfile = BASES.iter().find(|(name, _)| *name == DEBIAN).map(|(_, text)| *text);
+            self.provide_base(DEBIAN, dockerfile.unwrap(), &context);
+            true
+        })
+    }
+
+    /// Whether Dockerfiles can fetch from git here.
+    pub(crate) fn has_git(&self) -> bool {
+        self.git.is_some()
+    }
+
+    /// A new folder of this name.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.folder.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    /// `text` with what its `@` words stand for; `own` is the case's folder.
+    pub(crate) fn said(&self, text: &str, own: &Path) -> String {
+        let mut text = text.replace("@http", &self.web).replace("@self", &own.display().to_string());
+        if let Some((address, _)) = &self.git {
+            text = text.replace("@git", address);
+        }
+        for (name, _) in BASES {
+            text = text.replace(&format!("@{name}"), &format!("{}/{name}:1", self.registry.address()));
+        }
+        text.replace("@registry", self.registry.address())
+    }
+
+    /// Docker's build of the image `name`; saved to `archive` if there is one.
+    pub(crate) fn docker(
+        &self,
+        folder: &Path,
+        name: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        archive: &Path,
+    ) -> Finished {
+        let mut client = self.docker.client().with_env("DOCKER_BUILDKIT", "1");
+        for (name, value) in environment {
+            client = client.with_env(name, *value);
+        }
+        // The daemon has no network of its own to give.
+        let build = ["build", "--network", "host", "--progress", "plain"];
+        if self.is_current {
+            let output = format!("type=oci,dest={}", archive.display());
+            let how = ["--provenance=false", "--output", &output];
+            return client.run(folder, &[&build[..], &how, arguments].concat());
+        }
+        let finished = client.run(folder, &[&build[..], &["--tag", name], arguments].concat());
+        if finished.code == Some(0) {
+            self.docker.save(name, archive);
+        }
+        finished
+    }
+
+    /// The same by Carrack alone.
+    pub(crate) fn carrack(
+        &self,
+        folder: &Path,
+        name: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        archive: &Path,
+    ) -> Finished {
+        let mut program = Program::new(env!("CARGO_BIN_EXE_carrack"))
+            .in_clean_environment()
+            .with_env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .with_env("HOME", "/root")
+            .with_env("CARRACK_HOME", self.folder("carrack-home"));
+        for (name, value) in environment {
+            program = program.with_env(name, *value);
+        }
+        let output = format!("type=oci,dest={}", archive.display());
+        // Docker does not know the authorities that were added to this machine.
+        let build = ["build", "--no-host-certificates", "--progress", "plain", "-t", name, "-o", &output];
+        program.run(folder, &[&build[..], arguments].concat())
+    }
+}
+
+/// A root file system of one program with many names, and a few users.
+fn provide_busybox(root: &Path) {
+    for folder in ["bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "var/empty"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+    let list = Command::new("/bin/busybox").arg("--list").output().unwrap();
+    for name in String::from_utf8_lossy(&list.stdout).lines().filter(|name| *name != "busybox") {
+        symlink("busybox", root.join("bin").join(name)).unwrap();
+    }
+    let write = |path: &str, text: &str| fs::write(root.join(path), text).unwrap();
+    write(
+        "etc/passwd",
+        "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
+    );
+    write("etc/group", "root:x:0:\napp:x:1000:\nwheel:x:10:app\nclinic:x:2000:app\nnogroup:x:65534:\n");
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+}
+
+/// What Dockerfiles download.
+fn provide_downloads(folder: &Path) {
+    fs::create_dir_all(folder.join("dir")).unwrap();
+    fs::write(folder.join("hello.txt"), "hello\n").unwrap();
+    fs::write(folder.join("dir/data.bin"), [0, 1, 2, 255]).unwrap();
+    fs::write(folder.join("archive.tar.gz"), super::cases::add::archive(super::cases::add::Packed::Gzip))
+        .unwrap();
+}
