@@ -20,9 +20,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use carrack_base::ContentDigest;
+use carrack_base::{ContentDigest, Digest};
 use carrack_graph::{
-    Call, CallPlace, CalledProgram, HarvestedUnit, Invocation, LocalUnit, OfferedUnit, Question, RootView,
+    Call, CallPlace, CalledProgram, Download, DownloadPlace, HarvestedUnit, Invocation, LocalUnit,
+    OfferedUnit, Question, RootView,
 };
 
 use crate::line::Line;
@@ -44,6 +45,8 @@ pub const MARK: (&str, &str) = (
 );
 /// Variables that make another compiler than the one beside cargo work.
 const OTHER_COMPILERS: [&str; 2] = ["RUSTC", "CARGO_BUILD_RUSTC"];
+/// Variables that say how many jobs cargo runs: as a number, or as what it was given already.
+const JOBS: [&str; 4] = ["CARGO_BUILD_JOBS", "CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
 const LINKING: [&str; 3] = ["cc", "ld", "ar"];
 const C_LIBRARY: [&str; 3] = ["libc.so.6", "crt1.o", "libc.a"];
 const LIBRARIES: [&str; 3] = ["/usr/lib", "/usr/lib64", "/lib"];
@@ -207,6 +210,39 @@ impl Call for CargoCall {
             locks: LOCKS,
             workspace: self.root.display().to_string(),
         })
+    }
+
+    fn jobs_variable(&self) -> Option<&'static str> {
+        let is_configured = self.run.as_ref().is_none_or(|run| run.configured.has_jobs);
+        let is_said =
+            self.line.has_jobs || self.invocation.variables.keys().any(|name| JOBS.contains(&&**name));
+        (!is_configured && !is_said).then_some("CARGO_MAKEFLAGS")
+    }
+
+    fn download_place(&self) -> Option<DownloadPlace> {
+        // The folders' names have digests in them, which are not the same in all versions.
+        let program = self.invocation.content?.to_string();
+        Some(DownloadPlace {
+            name: format!("crates of cargo {}", program.get(..12)?),
+            home: self.cargo_home.clone(),
+            folder: "registry/cache",
+            marked: "registry",
+            mark: MARK,
+            locks: &[".package-cache"],
+        })
+    }
+
+    fn downloads(&self) -> Vec<Download> {
+        let download = |package: FetchedPackage| {
+            let digest = Digest::from_hex(&package.checksum?).ok()?;
+            Some(Download { file: format!("{}-{}.crate", package.name, package.version), digest })
+        };
+        self.fetched().into_iter().filter_map(download).collect()
+    }
+
+    fn has_used(&self, download: &str) -> bool {
+        let folder = download.strip_suffix(".crate").unwrap_or(download);
+        self.cargo_home.join("registry/src").join(folder).is_dir()
     }
 
     fn choose(&mut self, offered: Vec<OfferedUnit>) -> Vec<ContentDigest> {

@@ -66,6 +66,12 @@ pub(crate) fn linkers(path: &Path) -> Vec<String> {
     tables(document.get("target")).into_iter().filter_map(linker).collect()
 }
 
+/// Whether the configuration file `path` says how many jobs cargo runs.
+pub(crate) fn has_jobs(path: &Path) -> bool {
+    let has_jobs = |document: Document<String>| Some(document.get("build")?.get("jobs").is_some());
+    read_toml(path).ok().and_then(has_jobs).unwrap_or(false)
+}
+
 /// What the configuration file `path` says that the alias `name` stands for.
 pub(crate) fn alias(name: &str, path: &Path) -> Option<Vec<String>> {
     let document = read_toml(path).ok()?;

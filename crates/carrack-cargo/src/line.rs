@@ -99,6 +99,8 @@ pub struct Line {
     pub options: Vec<OsString>,
     /// Whether cargo is to say nothing.
     pub quiet: bool,
+    /// `--jobs` was given.
+    pub has_jobs: bool,
 }
 
 /// Goes through arguments one by one.
@@ -117,6 +119,7 @@ struct Reader {
     manifest_path: Option<OsString>,
     path: Option<OsString>,
     quiet: bool,
+    has_jobs: bool,
     /// It only shows something, or is about something that is not in this workspace.
     is_idle: bool,
 }
@@ -212,6 +215,7 @@ impl Reader {
         match name {
             "-h" | "--help" | "-V" | "--version" | "--list" | "--explain" => self.is_idle = true,
             "-q" | "--quiet" => self.quiet = true,
+            "-j" | "--jobs" => self.has_jobs = true,
             "-r" | "--release" => self.release = true,
             "--debug" => self.debug = true,
             // Nextest's own `--profile` is about something else.
@@ -225,6 +229,8 @@ impl Reader {
             "-C" => self.folder = value.map(PathBuf::from),
             "--locked" | "--offline" | "--frozen" => self.options.push(name.into()),
             "--config" | "-Z" | "--lockfile-path" => {
+                // Cargo's configuration may say it as well.
+                self.has_jobs |= text().is_some_and(|text| text.contains("jobs"));
                 self.options.extend([name.into(), value.unwrap_or_default()])
             }
             _ => {}
@@ -252,6 +258,7 @@ impl Reader {
             manifest_path,
             options: self.options,
             quiet: self.quiet,
+            has_jobs: self.has_jobs,
         })
     }
 }
@@ -346,6 +353,11 @@ mod tests {
         let options =
             ["--config", "a.toml", "-Z", "unstable-options", "--locked", "--config", "net.offline=true"];
         assert_eq!(line.options, options);
-        assert!(line.quiet);
+        assert!(line.quiet && !line.has_jobs);
+        assert!(
+            ["-j 1", "-rj4", "--jobs=2", "--jobs 2", "--config build.jobs=1"]
+                .iter()
+                .all(|jobs| { read(&format!("build {jobs}")).is_some_and(|line| line.has_jobs) })
+        );
     }
 }

@@ -43,6 +43,8 @@ pub struct Configured {
     pub variables: BTreeMap<String, String>,
     /// The names of linkers; what they are, nobody looks at.
     pub linkers: Vec<String>,
+    /// Whether they say how many jobs cargo runs.
+    pub has_jobs: bool,
 }
 
 impl Configured {
@@ -52,7 +54,11 @@ impl Configured {
         for (name, text) in configs.iter().flat_map(|config| cargo_config::variables(config)) {
             variables.entry(name).or_default().push_str(&format!("{text}\0"));
         }
-        Self { variables, linkers: configs.iter().flat_map(|config| cargo_config::linkers(config)).collect() }
+        Self {
+            variables,
+            linkers: configs.iter().flat_map(|config| cargo_config::linkers(config)).collect(),
+            has_jobs: configs.iter().any(|config| cargo_config::has_jobs(config)),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Solves a graph on demand: each op once, images side by side, nothing that no image needs.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -24,8 +24,8 @@ use crate::image::Finished;
 use crate::inputs::{Inputs, Sources};
 use crate::layer::WrittenLayer;
 use crate::memo::{Learned, Memo, Memos};
-use crate::root::{ContextFiles, Files, Filter, Layers, RootValue, Stack};
-use crate::shared::SharedResult;
+use crate::root::{ContextFiles, Files, Filter, Jobs, Layers, RootValue, Stack};
+use crate::shared::{AskedCaches, SharedResult};
 use crate::world::changed;
 use crate::{Engine, keys, listing, why};
 
@@ -40,13 +40,13 @@ pub(crate) struct Solver<'a> {
     pub(crate) cancel: &'a Cancel,
     pub(crate) inputs: &'a Inputs<'a>,
     pub(crate) layers: Layers<'a>,
+    pub(crate) jobs: Jobs,
     /// One slot for each op; holding it while solving is what makes each op run once.
     values: Vec<Mutex<Option<Value>>>,
     pub(crate) next_step: AtomicU32,
     /// Set once a step has failed: the others need not go on.
     stopped: AtomicBool,
-    /// The units of each run, with their realm.
-    units: Mutex<Vec<(ContentDigest, HashSet<ContentDigest>)>>,
+    pub(crate) asked: AskedCaches<'a>,
 }
 
 #[derive(Clone)]
@@ -101,10 +101,12 @@ impl<'a> Solver<'a> {
         cancel: &'a Cancel,
     ) -> Self {
         let values = graph.ops().iter().map(|_| Mutex::new(None)).collect();
-        let (next_step, stopped, units) = (AtomicU32::new(0), AtomicBool::new(false), Mutex::default());
+        let (next_step, stopped) = (AtomicU32::new(0), AtomicBool::new(false));
+        let asked = AskedCaches::new(&engine.shared, events);
         let gives_away = !engine.options.keeps_files;
         let layers = Layers::new(engine.store, engine.source, gives_away, &engine.shared, events);
-        Self { engine, graph, events, cancel, inputs, layers, values, next_step, stopped, units }
+        let jobs = Jobs::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get));
+        Self { engine, graph, events, cancel, inputs, layers, jobs, values, next_step, stopped, asked }
     }
 
     /// All images of the graph, in its order.
@@ -162,10 +164,7 @@ impl<'a> Solver<'a> {
         if shared.to.is_empty() {
             return Ok(());
         }
-        let units = std::mem::take(&mut *self.units.lock().unwrap_or_else(PoisonError::into_inner));
-        for (realm, used) in units {
-            shared.publish_units(&realm, &used, self.store(), self.events)?;
-        }
+        self.asked.publish(self.store())?;
         let mut compiled = None;
         let mut result = SharedResult::new();
         for node in self.graph.nodes() {
@@ -403,7 +402,9 @@ impl<'a> Solver<'a> {
             self.inputs.forget();
             let sources = self.inputs.sources(tree)?;
             let Ran { observed, units, began } = runner.run(op, &bench, &sources)?;
-            self.units.lock().unwrap_or_else(PoisonError::into_inner).extend(units);
+            if let Some((realm, units)) = units {
+                self.asked.used(realm, units);
+            }
             self.inputs.forget();
             let (learned, whole) = self.learned(op, &observed, &bench, &sources)?;
             let artifacts = self.artifacts(op, &observed, &bench)?;

@@ -13,7 +13,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use carrack_base::ContentDigest;
+use carrack_base::{ContentDigest, Digest};
 
 use crate::{HarvestedUnit, OfferedUnit};
 
@@ -79,6 +79,32 @@ pub struct CallPlace {
     pub workspace: String,
 }
 
+/// Where a program keeps what it downloads: a folder with a folder for each origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DownloadPlace {
+    /// Programs that file what they download alike have the same name for it.
+    pub name: String,
+    /// The program's own folder, absolute.
+    pub home: PathBuf,
+    /// The folder for downloads, below [`DownloadPlace::home`].
+    pub folder: &'static str,
+    /// A folder on the way there which gets a mark, if the program makes it.
+    pub marked: &'static str,
+    /// That mark: name and text.
+    pub mark: (&'static str, &'static str),
+    /// Files in [`DownloadPlace::home`] that the program locks meanwhile.
+    pub locks: &'static [&'static str],
+}
+
+/// A file that a program may have to download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Download {
+    /// Its name.
+    pub file: String,
+    /// Digest of its bytes.
+    pub digest: Digest,
+}
+
 /// A unit that was compiled from sources which can change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalUnit {
@@ -100,6 +126,19 @@ pub trait Call: Send + Sync {
 
     /// Takes the answer; `None` if there is nothing to be done.
     fn answered(&mut self, answer: &[u8]) -> Option<CallPlace>;
+
+    /// The variable through which the program takes the jobs of whoever starts it, as GNU make does; `None` if the call itself
+    /// says how many it runs.
+    fn jobs_variable(&self) -> Option<&'static str>;
+
+    /// Where the program keeps what it downloads; `None` if it is not known.
+    fn download_place(&self) -> Option<DownloadPlace>;
+
+    /// What the call may have to download.
+    fn downloads(&self) -> Vec<Download>;
+
+    /// Whether the program has used the download `<origin>/<file>`.
+    fn has_used(&self, download: &str) -> bool;
 
     /// The units among `offered` that fit, each after those that it needs.
     fn choose(&mut self, offered: Vec<OfferedUnit>) -> Vec<ContentDigest>;

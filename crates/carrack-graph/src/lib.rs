@@ -12,7 +12,9 @@ mod port;
 mod record;
 mod stage;
 
-pub use call::{Call, CallPlace, CalledProgram, Invocation, LocalUnit, Question, RootView};
+pub use call::{
+    Call, CallPlace, CalledProgram, Download, DownloadPlace, Invocation, LocalUnit, Question, RootView,
+};
 pub use graph::{BuildGraph, GraphError, NodeId};
 pub use mode::{ModeChange, ModeClause};
 pub use op::{

@@ -49,6 +49,7 @@ mod users;
 mod writer;
 
 pub use archive::unpack_archive;
+pub(crate) use calls::Jobs;
 pub use care::{KeptLayer, LayerRule, kept_layers, remove_layers};
 pub(crate) use context::{ContextFiles, Filter};
 pub use fetch::check_out;

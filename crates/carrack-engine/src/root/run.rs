@@ -139,7 +139,21 @@ impl Solver<'_> {
                 owner: (0, 0),
             },
         );
-        let calls = self.calls(&stack, &env, scratch.path())?;
+        let host = Host {
+            store: self.store(),
+            jobs: &self.jobs,
+            cancel: self.cancel,
+            gives_away: self.layers.gives_away,
+            asked: &self.asked,
+            events: self.events,
+            is_over: &|| self.cancel.is_cancelled() || self.is_stopped(),
+        };
+        let calls = match &self.engine.called {
+            Some(called) if !self.engine.options.no_units => {
+                Calls::prepare(called, &stack, &env, &host, scratch.path())?
+            }
+            _ => None,
+        };
         for (target, mount) in calls.iter().flat_map(Calls::mounts) {
             mounted.targets.push(target);
             mounted.mounts.push(mount);
@@ -184,14 +198,6 @@ impl Solver<'_> {
         let followed = match &calls {
             None => self.follow(&mut child, id),
             Some(calls) => {
-                let complain = |event| self.events.emit(event);
-                let is_over = || self.cancel.is_cancelled() || self.is_stopped();
-                let host = Host {
-                    store: self.store(),
-                    gives_away: self.layers.gives_away,
-                    complain: &complain,
-                    is_over: &is_over,
-                };
                 let (followed, tally) = calls.serve(child.inside(), &host, || self.follow(&mut child, id));
                 said = tally.words();
                 followed
@@ -216,21 +222,6 @@ impl Solver<'_> {
             listing = snapshot::scan(&upper, self.layers.ownership(), threads())?;
         }
         Ok(Made { snapshot: self.layers.keep(&upper, &listing, &op.step.name)?, said })
-    }
-
-    /// Stand-ins for programs that the command may call.
-    fn calls(
-        &self,
-        stack: &Stack,
-        env: &[(OsString, OsString)],
-        scratch: &Path,
-    ) -> Result<Option<Calls>, EngineError> {
-        match &self.engine.called {
-            Some(called) if !self.engine.options.no_units => {
-                Calls::prepare(called, stack, env, self.layers.gives_away, scratch)
-            }
-            _ => Ok(None),
-        }
     }
 
     /// The working folder is there for a command, whatever its image says.

@@ -16,10 +16,12 @@
 //! in, a unit's record and files with its id, a layer with both of its digests. Whom to believe is the caller's: a
 //! [`Remote`] may demand signatures.
 
+mod asked;
 mod results;
 mod steps;
 mod units;
 
+pub(crate) use asked::AskedCaches;
 pub(crate) use results::SharedResult;
 pub(crate) use steps::SharedStep;
 pub use steps::{export_mounts, import_mounts};

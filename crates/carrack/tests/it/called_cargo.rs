@@ -57,6 +57,17 @@ impl Yard {
     /// Builds with the project as the context `project`. The stage that counts is called `build`.
     #[track_caller]
     fn build(&self, project: &Project, dockerfile: &str, options: &[&str]) -> Finished {
+        self.try_build(project, dockerfile, options).expect_code(0)
+    }
+
+    /// The archives of packages that are kept, of those whose names begin so.
+    fn kept_archives(&self, name: &str) -> Vec<PathBuf> {
+        let mut found = files(&self.stage.home.path().join("mounts"));
+        found.retain(|path, _| path.to_string_lossy().contains(&format!("/{name}")));
+        found.into_keys().map(|path| self.stage.home.path().join("mounts").join(path)).collect()
+    }
+
+    fn try_build(&self, project: &Project, dockerfile: &str, options: &[&str]) -> Finished {
         let result = if dockerfile.contains("FROM scratch") { "" } else { RESULT };
         self.stage.project.write("Dockerfile", &format!("{BASE}{dockerfile}{result}"));
         let file = self.stage.file("Dockerfile").display().to_string();
@@ -65,7 +76,7 @@ impl Yard {
         let arguments = ["build", "-f", &file];
         let contexts = ["--build-context", &home, "--build-context", &project];
         let context = self.files.display().to_string();
-        self.stage.run(&[&arguments[..], &contexts, options, &[&context]].concat()).expect_code(0)
+        self.stage.run(&[&arguments[..], &contexts, options, &[&context]].concat())
     }
 }
 
@@ -129,6 +140,9 @@ fn cargo_finds_what_fits_and_nothing_stale() {
     no_image_shows_it(&yard);
     any_user_may_call_it(&yard);
     programs_are_called_as_ever(&yard);
+    downloads_are_shared(&yard);
+    another_machine_compiles_only_its_own(&yard);
+    jobs_are_shared_unless_their_number_is_said(&yard);
     a_stub_is_replaced(&yard);
     a_branch_in_a_cache_mount_is_noticed(&yard);
     two_projects_may_share_a_cache_mount(&yard);
@@ -224,6 +238,77 @@ fn programs_are_called_as_ever(yard: &Yard) {
     let expected = "[\"a  b\", \"c'd\", \"\", \"*\"] \"hi\\n\" /usr/local/rustup/toolchains/";
     assert!(built.stderr.contains(expected) && built.stderr.contains("code 7"), "{}", built.stderr);
     assert!(built.stderr.contains("code 101") && built.stderr.contains("removed"), "{}", built.stderr);
+}
+
+/// Without the network, in a CARGO_HOME that has nothing but the index.
+fn downloads_are_shared(yard: &Yard) {
+    let dockerfile = |name: &str| {
+        format!(
+            "FROM base AS build\nUSER dev\nENV CARGO_HOME=/home/dev/own\nWORKDIR /home/dev/{name}\n\
+             COPY --from=home --chown=dev registry/index /home/dev/own/registry/index\n\
+             COPY --from=project --chown=dev . .\nRUN cargo build\n\
+             RUN test -z \"$(find /home/dev/own ! -user dev)\" && for file in /home/dev/own/registry/*/*/*; do echo \"there: $file\"; done\n"
+        )
+    };
+    let project = package("loading", "loading");
+    // What only another system needs is in the lock file, and downloaded by nobody.
+    let manifest = fs::read_to_string(project.path().join("Cargo.toml")).unwrap();
+    let manifest = manifest.replace("libc = \"0.2\"", "[target.'cfg(windows)'.dependencies]\nlibc = \"0.2\"");
+    project.write("Cargo.toml", &manifest);
+    let built = yard.build(&project, &dockerfile("loading"), &[]).stderr;
+    let there = |text: &str| built.lines().any(|line| line.contains("there: ") && line.contains(text));
+    assert!(there("/cache/index.crates.io-") && there("/itoa-1") && there("/src/"), "{built}");
+    assert!(!there("/libc-0"), "{built}");
+    // A package that was replaced by somebody is not believed.
+    for file in yard.kept_archives("itoa-") {
+        fs::write(file, "other").unwrap();
+    }
+    let refused = yard.try_build(&project, &dockerfile("loading"), &["--no-cache-filter", "build"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("offline"), "{}", refused.stderr);
+    assert_eq!(yard.kept_archives("itoa-"), [PathBuf::new(); 0]);
+}
+
+fn another_machine_compiles_only_its_own(yard: &Yard) {
+    let dockerfile = |name: &str| {
+        format!(
+            "FROM base AS build\nWORKDIR /far\nCOPY --from=project . .\nRUN cargo build && target/debug/{name}\n"
+        )
+    };
+    let shared = tempfile::tempdir().unwrap();
+    let place = |attribute: &str| format!("type=local,{attribute}={}", shared.path().join("cache").display());
+    yard.build(&package("near", "near"), &dockerfile("near"), &["--cache-to", &place("dest")]);
+    let other = Yard {
+        stage: Stage::new(Project::new()),
+        files: yard.files.clone(),
+        cargo_home: yard.cargo_home.clone(),
+    };
+    let built = other.build(&package("far", "far"), &dockerfile("far"), &["--cache-from", &place("src")]);
+    assert_eq!(compiled(&built), ["far"]);
+    assert!(
+        built.stderr.contains("far 7") && built.stderr.contains("2 reused, 1 compiled"),
+        "{}",
+        built.stderr
+    );
+}
+
+fn jobs_are_shared_unless_their_number_is_said(yard: &Yard) {
+    let project = package("sharing", "sharing");
+    project.write(
+        "build.rs",
+        "fn main() {\n    let flags = std::env::var(\"CARGO_MAKEFLAGS\").unwrap();\n    \
+         let pair = flags.rsplit(\"--jobserver-auth=\").next().unwrap();\n    \
+         let file = std::fs::read_link(format!(\"/proc/self/fd/{}\", pair.split(',').next().unwrap())).unwrap();\n    \
+         println!(\"cargo::warning=jobs from {}\", file.display());\n}\n",
+    );
+    let dockerfile =
+        |run: &str| format!("FROM base AS build\nWORKDIR /shared\nCOPY --from=project . .\nRUN {run}\n");
+    let built = yard.build(&project, &dockerfile("cargo build"), &[]);
+    assert!(built.stderr.contains("jobs from /run/carrack/calls/jobs"), "{}", built.stderr);
+    for run in ["cargo build -j 1", "CARGO_BUILD_JOBS=1 cargo build", "cargo build --config build.jobs=1"] {
+        let built = yard.build(&project, &dockerfile(run), &[]);
+        assert!(built.stderr.contains("jobs from pipe:"), "{run}: {}", built.stderr);
+        assert!(!built.stderr.contains("ignoring"), "{run}: {}", built.stderr);
+    }
 }
 
 fn a_stub_is_replaced(yard: &Yard) {

@@ -11,7 +11,7 @@
 //! program, which then makes it anew. While units are put there or read, the program's own locks are held. Before the call,
 //! they are waited for, as the program would do; after it, nothing is kept if somebody else has them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -26,6 +26,7 @@ use carrack_sandbox::Process;
 use carrack_store::{Bucket, StoreError, UnitsFolder};
 use rustix::fs::{Mode, OFlags};
 
+use super::downloads::Downloads;
 use super::talk::Host;
 use crate::harvested::{PATIENCE, keep_harvested, take_locks};
 
@@ -40,6 +41,7 @@ pub(super) struct Around<'a> {
     host: &'a Host<'a>,
     going: &'a Going,
     place: Option<CallPlace>,
+    downloads: Option<Downloads<'a>>,
     /// Units that were put there.
     planted: Vec<ContentDigest>,
     /// Units that fit.
@@ -138,11 +140,16 @@ impl<'a> Around<'a> {
     ) -> Option<Self> {
         let call = process.visit(|| tool.called(invocation)).ok()??;
         let (planted, fitting, local) = (Vec::new(), Vec::new(), BTreeSet::new());
-        Some(Self { call, process, host, going, place: None, planted, fitting, local, checked: None })
+        let (place, downloads) = (None, None);
+        Some(Self { call, process, host, going, place, downloads, planted, fitting, local, checked: None })
     }
 
     pub(super) fn question(&self) -> Question {
         self.call.question()
+    }
+
+    pub(super) fn jobs_variable(&self) -> Option<&'static str> {
+        self.call.jobs_variable()
     }
 
     /// Puts back what is missing and takes out what does not fit. Returns whether there is something to be done after the
@@ -150,6 +157,9 @@ impl<'a> Around<'a> {
     pub(super) fn before(&mut self, answer: &[u8]) -> bool {
         let call = &mut self.call;
         let Ok(Some(place)) = self.process.visit(|| call.answered(answer)) else { return false };
+        if let Err(trouble) = self.put_downloads_back() {
+            self.complain(&format!("downloads are not reused: {trouble}"));
+        }
         let done = self.prepare(&place);
         if let Some(checked) = self.checked {
             self.going.begin(place.folder.join(&place.part), checked);
@@ -166,6 +176,9 @@ impl<'a> Around<'a> {
 
     /// Keeps what is new.
     pub(super) fn after(mut self) -> Counts {
+        if let Some(Err(trouble)) = self.downloads.as_ref().map(|downloads| downloads.after(&*self.call)) {
+            self.complain(&format!("downloads are not kept: {trouble}"));
+        }
         match self.keep() {
             Ok(counts) => counts,
             Err(trouble) => {
@@ -175,13 +188,17 @@ impl<'a> Around<'a> {
         }
     }
 
+    fn put_downloads_back(&mut self) -> Result<(), Trouble> {
+        if let Some(place) = self.call.download_place() {
+            let downloads = self.downloads.insert(Downloads::new(place, self.process, self.host)?);
+            downloads.before(&*self.call)?;
+        }
+        Ok(())
+    }
+
     fn prepare(&mut self, place: &CallPlace) -> Result<(), Trouble> {
         let store = self.host.store;
-        let rows = store.units(&place.realm)?;
-        let offered = |id, record| OfferedUnit { id, record, origin: None };
-        let offered = rows.into_iter().map(|row| offered(row.id, row.record)).collect();
-        let call = &mut self.call;
-        self.fitting = self.process.visit(|| call.choose(offered))?;
+        self.fitting = self.choose(&place.realm)?;
         let started = SystemTime::now();
         let (target, _locks) = match self.open(place, !self.fitting.is_empty(), Moment::Before)? {
             Opened::Busy => return Ok(()),
@@ -208,6 +225,31 @@ impl<'a> Around<'a> {
         store.use_units(&[&planted.planted[..], &planted.there].concat());
         self.planted = planted.planted;
         Ok(())
+    }
+
+    /// The units that fit, all of them in the store.
+    fn choose(&mut self, realm: &ContentDigest) -> Result<Vec<ContentDigest>, Trouble> {
+        let Host { store, asked, .. } = self.host;
+        let mut elsewhere = asked.offered(realm);
+        loop {
+            let rows = store.units(realm)?.into_iter();
+            let mut offered: Vec<OfferedUnit> =
+                rows.map(|row| OfferedUnit { id: row.id, record: row.record, origin: None }).collect();
+            let here: HashSet<ContentDigest> = offered.iter().map(|unit| unit.id).collect();
+            offered.extend(elsewhere.iter().filter(|unit| !here.contains(&unit.id)).cloned());
+            let call = &mut self.call;
+            let fitting = self.process.visit(|| call.choose(offered))?;
+            let wanted: Vec<ContentDigest> =
+                fitting.iter().filter(|id| !here.contains(*id)).copied().collect();
+            let lacking = match wanted.is_empty() {
+                true => Vec::new(),
+                false => asked.bring(realm, &wanted, store)?,
+            };
+            if lacking.is_empty() {
+                return Ok(fitting);
+            }
+            elsewhere.retain(|unit| !lacking.contains(&unit.id));
+        }
     }
 
     /// What has no note fits if it was made since a call began that checked everything.
@@ -271,6 +313,8 @@ impl<'a> Around<'a> {
         let call = &mut self.call;
         let harvested = self.process.visit(|| call.harvest(&kept))??;
         counts.compiled.extend(harvested.iter().map(|unit| unit.package.clone()));
+        let used = kept.iter().map(|unit| unit.id).chain(harvested.iter().map(|unit| unit.id));
+        self.host.asked.used(place.realm, used);
         keep_harvested(store, (place.realm, &place.workspace), harvested, &target)?;
         Ok(counts)
     }
@@ -292,7 +336,7 @@ impl<'a> Around<'a> {
     }
 
     fn complain(&self, message: &str) {
-        (self.host.complain)(BuildEvent::Warning { message: message.to_owned(), hint: None });
+        self.host.events.emit(BuildEvent::Warning { message: message.to_owned(), hint: None });
     }
 }
 
@@ -319,7 +363,7 @@ fn make_and_open(place: &CallPlace, owner: Option<(u32, u32)>, make: bool) -> io
     Ok(Some(rustix::fs::open(&place.folder, flags, Mode::empty())?))
 }
 
-fn make_folders(folder: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+pub(super) fn make_folders(folder: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
@@ -330,6 +374,6 @@ fn make_folders(folder: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
     give(folder, owner)
 }
 
-fn give(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+pub(super) fn give(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
     owner.map_or(Ok(()), |(uid, gid)| chown(path, Some(uid), Some(gid)))
 }

@@ -4,6 +4,7 @@
 //! a layer over the root's   <program>                      a script that stands in for it
 //! mounted                   /run/carrack/calls/<n>/real    the program itself
 //!                           /run/carrack/calls/talk/<slot> where scripts and this process talk (`talk`)
+//!                           /run/carrack/calls/jobs        the jobs that all calls of the build share (`jobs`)
 //! ```
 //!
 //! The scripts are in a layer rather than mounted over the programs, so that a command can still replace, move or remove
@@ -13,6 +14,8 @@
 //! Nothing here makes a command fail: where something is wrong, the program runs as if nobody had looked.
 
 mod around;
+mod downloads;
+mod jobs;
 mod talk;
 
 use std::collections::BTreeMap;
@@ -32,11 +35,13 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use super::files::{Files, Item, ItemKind, parent, relative, resolve};
 use super::stack::Stack;
 use crate::error::{At, EngineError};
+pub(crate) use jobs::Jobs;
 pub(crate) use talk::Host;
 use talk::Talk;
 
 /// Where everything is mounted.
 const PLACE: &str = "/run/carrack/calls";
+const JOBS: &str = "/run/carrack/calls/jobs";
 const SCRIPT: &str = include_str!("stand_in.sh");
 /// What programs tell those that they start about themselves: cargo does.
 const VARIABLE: &str = "CARGO";
@@ -48,6 +53,8 @@ pub(crate) struct Calls {
     /// Has the scripts.
     layer: PathBuf,
     talk: Talk,
+    /// The FIFO of the build's jobs.
+    jobs: PathBuf,
 }
 
 /// A program that is stood in for.
@@ -66,9 +73,10 @@ impl Calls {
         tool: &Arc<dyn CalledProgram>,
         stack: &Stack,
         env: &[(OsString, OsString)],
-        gives_away: bool,
+        host: &Host<'_>,
         scratch: &Path,
     ) -> Result<Option<Self>, EngineError> {
+        let gives_away = host.gives_away;
         let text = |(name, value): &(OsString, OsString)| {
             Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
         };
@@ -107,7 +115,13 @@ impl Calls {
             let Some(item) = stack.item(folder) else { continue };
             like(&layer.join(relative(folder)), &item, &stack.on_host(folder), gives_away)?;
         }
-        Ok(Some(Self { tool: Arc::clone(tool), programs, layer, talk }))
+        Ok(Some(Self {
+            tool: Arc::clone(tool),
+            programs,
+            layer,
+            talk,
+            jobs: host.jobs.provide(host.store)?.to_owned(),
+        }))
     }
 
     /// The layer that comes over the root's own.
@@ -123,7 +137,11 @@ impl Calls {
         };
         let programs = self.programs.iter().enumerate();
         let real = programs.map(|(number, program)| bind(&program.on_host, real(number), false));
-        real.chain([bind(self.talk.folder(), format!("{PLACE}/talk"), true)]).flatten().collect()
+        let shared = [
+            bind(self.talk.folder(), format!("{PLACE}/talk"), true),
+            bind(&self.jobs, JOBS.to_owned(), true),
+        ];
+        real.chain(shared).flatten().collect()
     }
 
     /// Makes every copy of a script in a command's upper folder the program that it stands in for. Whether there was one.
@@ -162,6 +180,7 @@ fn script(path: &str, number: usize, talk: &Talk) -> String {
         .replace("@PATH@", &quoted(path))
         .replace("@SLOTS@", &slots.join(" "))
         .replace("@TALK@", &format!("{PLACE}/talk"))
+        .replace("@JOBS@", JOBS)
         .replace("@REAL@", &real(number))
         .replace("@NUMBER@", &number.to_string())
 }

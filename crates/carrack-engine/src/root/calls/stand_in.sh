@@ -8,15 +8,20 @@ for carrack_slot in @SLOTS@ ''; do
 done
 [ -n "$carrack_slot" ] || exec @REAL@ "$@"
 echo "call $$ @NUMBER@" >"$carrack_talk/ask"
-read -r carrack_word <"$carrack_talk/answer"
+read -r carrack_word carrack_jobs <"$carrack_talk/answer"
 if [ "$carrack_word" = ask ]; then
     . "$carrack_talk/question"
     echo said >"$carrack_talk/ask"
-    read -r carrack_word <"$carrack_talk/answer"
+    read -r carrack_word carrack_jobs <"$carrack_talk/answer"
 fi
 if [ "$carrack_word" != watch ]; then
     echo free >"$carrack_talk/ask"
     exec @REAL@ "$@"
+fi
+if [ -n "$carrack_jobs" ]; then
+    # Two of one digit, which every shell can open. Not by the FIFO's name: an older make takes only numbers.
+    exec 8<@JOBS@ 9>@JOBS@
+    export "$carrack_jobs=-j --jobserver-fds=8,9 --jobserver-auth=8,9"
 fi
 @REAL@ "$@"
 carrack_code=$?

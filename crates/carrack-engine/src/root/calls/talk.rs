@@ -3,7 +3,7 @@
 //! ```text
 //! <slot>/taken      made by the one script that may use the slot
 //! <slot>/ask        FIFO, from scripts:   call <pid> <program> · said · ended · free
-//! <slot>/answer     FIFO, to scripts:     ask · go · watch · done
+//! <slot>/answer     FIFO, to scripts:     ask · go · watch [<variable for jobs>] · done
 //! <slot>/question   what the script has the program asked after `ask`; the answer is in `said`
 //!
 //! script:  call ──────────► [said ──►] ──────► program ── ended ──► free
@@ -21,7 +21,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use carrack_base::BuildEvent;
+use carrack_base::{Cancel, EventSink};
 use carrack_graph::{Invocation, Question};
 use carrack_sandbox::{Inside, Process};
 use carrack_store::Store;
@@ -29,8 +29,10 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use super::around::{Around, Counts, Going};
+use super::jobs::{Jobs, Share};
 use super::{Calls, quoted, real};
 use crate::error::{At, EngineError};
+use crate::shared::AskedCaches;
 
 /// How many programs are served at the same time; what is more runs without.
 const SLOTS: usize = 8;
@@ -192,10 +194,22 @@ fn snippet(question: &Question, number: usize) -> Vec<u8> {
 /// What is needed to serve scripts.
 pub(crate) struct Host<'h> {
     pub(crate) store: &'h Store,
+    pub(crate) jobs: &'h Jobs,
+    pub(crate) cancel: &'h Cancel,
     /// Whether files can be given away.
     pub(crate) gives_away: bool,
-    pub(crate) complain: &'h (dyn Fn(BuildEvent) + Sync),
+    pub(crate) asked: &'h AskedCaches<'h>,
+    pub(crate) events: &'h dyn EventSink,
     pub(crate) is_over: &'h (dyn Fn() -> bool + Sync),
+}
+
+/// What all slots of a command are served with.
+#[derive(Clone, Copy)]
+struct Served<'s> {
+    host: &'s Host<'s>,
+    over: &'s PipeReader,
+    tally: &'s Tally,
+    share: &'s Share<'s>,
 }
 
 impl Calls {
@@ -203,10 +217,11 @@ impl Calls {
     pub(crate) fn serve<T>(&self, inside: Inside, host: &Host<'_>, work: impl FnOnce() -> T) -> (T, Tally) {
         let tally = Tally::default();
         let Ok((over, is_going_on)) = io::pipe() else { return (work(), tally) };
+        let share = host.jobs.share();
         let result = std::thread::scope(|scope| {
             for slot in &self.talk.slots {
-                let (over, tally) = (&over, &tally);
-                scope.spawn(move || self.serve_slot(slot, inside, host, over, tally));
+                let served = Served { host, over: &over, tally: &tally, share: &share };
+                scope.spawn(move || self.serve_slot(slot, inside, &served));
             }
             let result = work();
             drop(is_going_on);
@@ -215,9 +230,9 @@ impl Calls {
         (result, tally)
     }
 
-    fn serve_slot(&self, slot: &Slot, inside: Inside, host: &Host<'_>, over: &PipeReader, tally: &Tally) {
+    fn serve_slot(&self, slot: &Slot, inside: Inside, served: &Served<'_>) {
         loop {
-            let word = match slot.hear(over, None) {
+            let word = match slot.hear(served.over, None) {
                 Heard::Word(word) => word,
                 Heard::Gone | Heard::Over => return,
             };
@@ -229,7 +244,7 @@ impl Calls {
             let number = number.parse().ok().filter(|number| *number < self.programs.len());
             match (process, number) {
                 (Some(process), Some(number)) => {
-                    let is_over = self.serve_call(slot, &process, number, host, over, tally);
+                    let is_over = self.serve_call(slot, &process, number, served);
                     slot.release();
                     if is_over {
                         return;
@@ -237,7 +252,7 @@ impl Calls {
                 }
                 _ => {
                     slot.say("go");
-                    if slot.hear(over, None) == Heard::Over {
+                    if slot.hear(served.over, None) == Heard::Over {
                         return;
                     }
                     slot.release();
@@ -247,18 +262,13 @@ impl Calls {
     }
 
     /// Serves one script. Returns whether the command is over.
-    fn serve_call(
-        &self,
-        slot: &Slot,
-        process: &Process,
-        number: usize,
-        host: &Host<'_>,
-        over: &PipeReader,
-        tally: &Tally,
-    ) -> bool {
+    fn serve_call(&self, slot: &Slot, process: &Process, number: usize, served: &Served<'_>) -> bool {
+        let Served { host, over, tally, share } = *served;
         let invocation = self.invocation(process, number);
         let mut around =
             invocation.and_then(|call| Around::new(&*self.tool, &call, process, host, &tally.going));
+        // Before anything is looked at: what is there must not change while the call waits.
+        let job = around.as_ref().and_then(|_| share.begin(&[over, &process.handle()]));
         if let Some(begun) = &mut around {
             let question = begun.question();
             let answer = slot.ask(&question, number, over, process);
@@ -267,7 +277,13 @@ impl Calls {
                 around = None;
             }
         }
-        slot.say(if around.is_some() { "watch" } else { "go" });
+        match &around {
+            Some(around) => {
+                let variable = around.jobs_variable().filter(|_| job.is_some()).unwrap_or_default();
+                slot.say(format!("watch {variable}").trim_end());
+            }
+            None => slot.say("go"),
+        }
         loop {
             match slot.hear(over, Some(process)) {
                 Heard::Over => return true,
