@@ -62,7 +62,7 @@ pub use root::{
     FetchedLayers, KeptLayer, LayerRule, LayerSource, Secret, Supplies, check_out, kept_layers,
     remove_layers, unpack_archive,
 };
-pub use shared::{Mode, Offers, Patience, Shared, SharedCaches, export_mounts, import_mounts};
+pub use shared::{AskedCaches, Mode, Patience, Shared, SharedCaches, export_mounts, import_mounts};
 
 /// What a caller may choose about a build.
 #[derive(Debug, Clone, Default)]

@@ -10,7 +10,7 @@ use carrack_store::{Store, StoreError};
 use super::{Offers, SharedCaches};
 
 /// Shared caches, asked once about each realm.
-pub(crate) struct AskedCaches<'a> {
+pub struct AskedCaches<'a> {
     caches: &'a SharedCaches,
     events: &'a dyn EventSink,
     offers: Mutex<HashMap<ContentDigest, Arc<Offers>>>,
@@ -18,25 +18,42 @@ pub(crate) struct AskedCaches<'a> {
 }
 
 impl<'a> AskedCaches<'a> {
-    pub(crate) fn new(caches: &'a SharedCaches, events: &'a dyn EventSink) -> Self {
+    /// Asks these; what goes wrong is told to `events`.
+    pub fn new(caches: &'a SharedCaches, events: &'a dyn EventSink) -> Self {
         Self { caches, events, offers: Mutex::default(), used: Mutex::default() }
     }
 
-    /// The units that the caches have for `realm`.
-    pub(crate) fn offered(&self, realm: &ContentDigest) -> Vec<OfferedUnit> {
-        if self.caches.from.is_empty() { Vec::new() } else { self.offers(realm).offered(self.caches) }
-    }
-
-    /// Brings units that were offered into the store. Returns those that could not be had.
+    /// The units of `realm` that `choose` takes of those in the store, which come first, and in the caches; all of them are
+    /// in the store then. `choose` is asked again, with less, if one can't be had.
     ///
-    /// Errors: the store's own.
-    pub(crate) fn bring(
+    /// Errors: the store's own, and those of `choose`.
+    pub fn choose<T, E: From<StoreError>>(
         &self,
         realm: &ContentDigest,
-        wanted: &[ContentDigest],
         store: &Store,
-    ) -> Result<Vec<ContentDigest>, StoreError> {
-        self.caches.bring(&self.offers(realm), wanted, store, self.events)
+        mut choose: impl FnMut(Vec<OfferedUnit>) -> Result<Vec<T>, E>,
+        id: impl Fn(&T) -> ContentDigest,
+    ) -> Result<Vec<T>, E> {
+        let offers = if self.caches.from.is_empty() { Arc::default() } else { self.offers(realm) };
+        let mut elsewhere = offers.offered(self.caches);
+        loop {
+            let rows = store.units(realm)?.into_iter();
+            let mut offered: Vec<OfferedUnit> =
+                rows.map(|row| OfferedUnit { id: row.id, record: row.record, origin: None }).collect();
+            let here: HashSet<ContentDigest> = offered.iter().map(|unit| unit.id).collect();
+            offered.extend(elsewhere.iter().filter(|unit| !here.contains(&unit.id)).cloned());
+            let fitting = choose(offered)?;
+            let wanted: Vec<ContentDigest> =
+                fitting.iter().map(&id).filter(|id| !here.contains(id)).collect();
+            if wanted.is_empty() {
+                return Ok(fitting);
+            }
+            let lacking = self.caches.bring(&offers, &wanted, store, self.events)?;
+            if lacking.is_empty() {
+                return Ok(fitting);
+            }
+            elsewhere.retain(|unit| !lacking.contains(&unit.id));
+        }
     }
 
     /// The build used or made these.

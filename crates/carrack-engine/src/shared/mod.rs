@@ -21,11 +21,11 @@ mod results;
 mod steps;
 mod units;
 
-pub(crate) use asked::AskedCaches;
+pub use asked::AskedCaches;
 pub(crate) use results::SharedResult;
 pub(crate) use steps::SharedStep;
 pub use steps::{export_mounts, import_mounts};
-pub use units::Offers;
+pub(crate) use units::Offers;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;

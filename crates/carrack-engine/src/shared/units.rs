@@ -43,7 +43,7 @@ enum PackedAge {
 
 /// The units that shared caches have for one realm.
 #[derive(Default)]
-pub struct Offers {
+pub(crate) struct Offers {
     realm: Option<ContentDigest>,
     packs: Vec<Pack>,
     /// In which pack a unit lies, and where there.
@@ -58,7 +58,7 @@ struct Pack {
 
 impl Offers {
     /// The units, each with the kind of cache that it lies in.
-    pub fn offered(&self, caches: &SharedCaches) -> Vec<OfferedUnit> {
+    pub(crate) fn offered(&self, caches: &SharedCaches) -> Vec<OfferedUnit> {
         let frames = self.packs.iter().flat_map(|pack| {
             let kind = caches.from[pack.cache].kind;
             pack.index.units.iter().map(move |frame| (kind, frame))
@@ -77,7 +77,7 @@ impl Offers {
 
 impl SharedCaches {
     /// What there is for `realm`.
-    pub fn offers(&self, realm: &ContentDigest, events: &dyn EventSink) -> Offers {
+    pub(crate) fn offers(&self, realm: &ContentDigest, events: &dyn EventSink) -> Offers {
         let prefix = prefix(realm);
         let found = self.with_each(&self.from, self.patience.look, events, |cache, remote| {
             let names = newest(remote.names(&prefix)?);
@@ -98,7 +98,7 @@ impl SharedCaches {
     /// Brings units of `offers` into the store. Returns those that could not be had.
     ///
     /// Errors: the store's own.
-    pub fn bring(
+    pub(crate) fn bring(
         &self,
         offers: &Offers,
         wanted: &[ContentDigest],

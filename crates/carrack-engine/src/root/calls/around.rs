@@ -11,7 +11,7 @@
 //! program, which then makes it anew. While units are put there or read, the program's own locks are held. Before the call,
 //! they are waited for, as the program would do; after it, nothing is kept if somebody else has them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -229,27 +229,9 @@ impl<'a> Around<'a> {
 
     /// The units that fit, all of them in the store.
     fn choose(&mut self, realm: &ContentDigest) -> Result<Vec<ContentDigest>, Trouble> {
-        let Host { store, asked, .. } = self.host;
-        let mut elsewhere = asked.offered(realm);
-        loop {
-            let rows = store.units(realm)?.into_iter();
-            let mut offered: Vec<OfferedUnit> =
-                rows.map(|row| OfferedUnit { id: row.id, record: row.record, origin: None }).collect();
-            let here: HashSet<ContentDigest> = offered.iter().map(|unit| unit.id).collect();
-            offered.extend(elsewhere.iter().filter(|unit| !here.contains(&unit.id)).cloned());
-            let call = &mut self.call;
-            let fitting = self.process.visit(|| call.choose(offered))?;
-            let wanted: Vec<ContentDigest> =
-                fitting.iter().filter(|id| !here.contains(*id)).copied().collect();
-            let lacking = match wanted.is_empty() {
-                true => Vec::new(),
-                false => asked.bring(realm, &wanted, store)?,
-            };
-            if lacking.is_empty() {
-                return Ok(fitting);
-            }
-            elsewhere.retain(|unit| !lacking.contains(&unit.id));
-        }
+        let (call, process) = (&mut self.call, self.process);
+        let choose = |offered| Ok(process.visit(|| call.choose(offered))?);
+        self.host.asked.choose(realm, self.host.store, choose, |id| *id)
     }
 
     /// What has no note fits if it was made since a call began that checked everything.

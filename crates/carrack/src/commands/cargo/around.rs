@@ -27,10 +27,10 @@ use carrack_cargo::environment::{Class, classify};
 use carrack_cargo::locate::{Configured, cargo_configs};
 use carrack_cargo::plan::{self, Surroundings};
 use carrack_cargo::units::{OrdinaryRun, units_digest};
-use carrack_engine::{Inputs, Offers, PATIENCE, SharedCaches, keep_harvested, take_locks};
+use carrack_engine::{AskedCaches, Inputs, PATIENCE, SharedCaches, keep_harvested, take_locks};
 use carrack_graph::OfferedUnit;
 use carrack_sandbox::Launcher;
-use carrack_store::{Batch, Bucket, Store};
+use carrack_store::{Batch, Bucket, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
@@ -160,29 +160,14 @@ impl<'a> Around<'a> {
         self.lying = self.folder()?.units;
         let _lease = self.store.lease(&self.relay.cancel)?;
         let Some(_lock) = self.lock()? else { return Ok(()) };
-        let mut rows = self.store.units(&self.realm)?;
-        // Of two that would fit alike, the one that lies there.
-        rows.sort_by_key(|row| !self.lying.contains(&row.id));
-        let mut offered: Vec<OfferedUnit> = rows
-            .into_iter()
-            .map(|row| OfferedUnit { id: row.id, record: row.record, origin: None })
-            .collect();
         let run = self.run();
-        let here: HashSet<ContentDigest> = offered.iter().map(|unit| unit.id).collect();
-        let offers = match self.shared.from.is_empty() {
-            true => Offers::default(),
-            false => self.shared.offers(&self.realm, &complain),
+        let choose = |mut offered: Vec<OfferedUnit>| -> Result<_, StoreError> {
+            // Of two that would fit alike, the one that lies there.
+            offered.sort_by_key(|unit| !self.lying.contains(&unit.id));
+            Ok(run.choose(offered))
         };
-        let elsewhere = offers.offered(&self.shared).into_iter();
-        offered.extend(elsewhere.filter(|unit| !here.contains(&unit.id)));
-        let mut fitting = run.choose(offered);
-        let wanted: Vec<ContentDigest> =
-            fitting.iter().map(|unit| unit.id).filter(|id| !here.contains(id)).collect();
-        if !wanted.is_empty() {
-            // What could not be had is missing to those that need it, too: they are left out when they are put back.
-            let failed = self.shared.bring(&offers, &wanted, &self.store, &complain)?;
-            fitting.retain(|unit| !failed.contains(&unit.id));
-        }
+        let asked = AskedCaches::new(&self.shared, &complain);
+        let fitting = asked.choose(&self.realm, &self.store, choose, |unit| unit.id)?;
         let ids = |fitting: &[carrack_cargo::units::FittingUnit]| -> Vec<ContentDigest> {
             fitting.iter().map(|unit| unit.id).collect()
         };
