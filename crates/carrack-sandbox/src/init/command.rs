@@ -50,7 +50,7 @@ fn prepare(plan: &Plan, [stdin, stdout, stderr]: &Streams) -> Result<(), Failure
 fn drop_privileges(isolation: &Isolation) -> Result<(), Failure> {
     let granted = CapabilitySet::from_bits_retain(isolation.capabilities);
     if isolation.refuses_calls {
-        filter::refuse_calls().map_err(Failure::isolate("filter the system calls of"))?;
+        filter::refuse_calls(granted).map_err(Failure::isolate("filter the system calls of"))?;
     }
     let failed = || Failure::isolate("drop capabilities");
     for number in 0..CAPABILITIES {

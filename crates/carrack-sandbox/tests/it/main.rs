@@ -11,6 +11,7 @@ macro_rules! skip {
     };
 }
 
+mod calls;
 mod death;
 mod host;
 mod layers;

@@ -192,9 +192,26 @@ pub(crate) fn cases() -> Vec<Case> {
             "running-capabilities",
             r#"
             FROM @busybox
-            RUN grep Cap /proc/self/status > /out
+            RUN grep -E 'Cap|NoNewPrivs|Seccomp' /proc/self/status > /out
             USER app
-            RUN grep Cap /proc/self/status > /tmp/out
+            RUN grep -E 'Cap|NoNewPrivs|Seccomp' /proc/self/status > /tmp/out
+            "#,
+        )
+        .has("/out", "-"),
+        // Number and first argument, each with the error: refused ones of all kinds, by argument, without a call of that
+        // number, newer than any list; and some that the kernel answers.
+        case(
+            "running-calls-are-refused",
+            r#"
+            FROM @debian
+            RUN perl -e 'for (@ARGV) { my ($n, $a) = split /,/; \
+                $! = 0; syscall($n + 0, ($a // 0) + 0, 0, 0, 0); print "$_ ", $! + 0, "\n" }' \
+                272 165 166 308 155 428,-1 430 250,-1 248 249 321,-1 298 323,1 425 426,-1 427,-1 312 438,-1 304,-1 300,-1 179,-1 \
+                279 238 237 239 256 163 167 168 169,-1 175 176 313,-1 246 320 172 173 180 212 227,-1 164 103,-1 153 174 177 \
+                178 181 183 214 236 303,-1 310 311 440,-1 443,-1 450 459 461 400 334 340 422 \
+                135,4294967295 135,0 135,8 135,131072 135,131080 135,262144 135,1 41,40 41,2 41,1 41,16 41,39 \
+                56,268435968 56,131584 56,2048 435 467,-1 469,-1 480 600 5000 1073742344 \
+                161 133 101,-1 319 447 449 451,-1 452,-1 453 454 457 458 462 463,-1 466,-1 39 > /out
             "#,
         )
         .has("/out", "-"),
