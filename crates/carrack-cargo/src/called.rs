@@ -11,7 +11,8 @@
 //! | target folder, CARGO_HOME | as cargo sees them |
 //! | what is installed (build scripts look) | names and versions of development packages, names in `/usr/local` |
 //!
-//! Only reads files. Whatever can't be read or understood makes a call one that nothing is done for.
+//! Only reads files, regular ones: what a command put in the place of one must not hold anybody up. Whatever can't be read or
+//! understood makes a call one that nothing is done for.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,7 +21,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use carrack_base::{ContentDigest, Digest};
+use carrack_base::{ContentDigest, Digest, MOST_TEXT, digest_regular, read_regular};
 use carrack_graph::{
     Call, CallPlace, CalledProgram, Download, DownloadPlace, HarvestedUnit, Invocation, LocalUnit,
     OfferedUnit, Question, RootView,
@@ -316,7 +317,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 fn digest(path: &Path) -> Option<String> {
-    Some(ContentDigest::of(&fs::read(path).ok()?).to_string())
+    Some(digest_regular(path).ok()?.to_string())
 }
 
 /// The C libraries that are there, by content.
@@ -339,7 +340,7 @@ fn installed() -> ContentDigest {
     for (file, name, version) in
         [("/var/lib/dpkg/status", "Package: ", "Version: "), ("/lib/apk/db/installed", "P:", "V:")]
     {
-        let Ok(bytes) = fs::read(file) else { continue };
+        let Ok(bytes) = read_regular(Path::new(file), MOST_TEXT) else { continue };
         let database = String::from_utf8_lossy(&bytes).into_owned();
         let mut found: Vec<String> = database
             .split("\n\n")

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use carrack_base::{SourceText, Span, normalised};
+use carrack_base::{MOST_TEXT, SourceText, Span, normalised, read_regular};
 use toml_edit::{Document, Item, TableLike, Value};
 
 /// What one configuration file points at, absolute.
@@ -29,7 +29,9 @@ pub(crate) enum TomlFileError {
 
 /// Reads `path` as TOML.
 pub(crate) fn read_toml(path: &Path) -> Result<Document<String>, TomlFileError> {
-    let text = std::fs::read_to_string(path).map_err(TomlFileError::Unreadable)?;
+    let bytes = read_regular(path, MOST_TEXT).map_err(TomlFileError::Unreadable)?;
+    let not_text = |error| TomlFileError::Unreadable(io::Error::new(io::ErrorKind::InvalidData, error));
+    let text = String::from_utf8(bytes).map_err(not_text)?;
     match Document::parse(text.clone()) {
         Ok(document) => Ok(document),
         Err(error) => {

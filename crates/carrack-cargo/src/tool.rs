@@ -2,11 +2,10 @@
 //! and made.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use carrack_base::{BuildEvent, ContentDigest, EventSink, OutputStream, StepId};
+use carrack_base::{BuildEvent, ContentDigest, EventSink, MOST_TEXT, OutputStream, StepId, read_regular};
 use carrack_graph::{ChosenUnit, ExecOp, HarvestedUnit, Observed, OfferedUnit, Places, Run, Tool, World};
 
 use crate::environment::{Class, classify};
@@ -308,7 +307,7 @@ impl Run for CargoRun {
         if let Some(folder) = folders.next() {
             for binary in &tool.binaries {
                 let path = world.on_host(&folder.join(format!("{binary}.d")));
-                if let Ok(text) = fs::read(&path) {
+                if let Ok(text) = read_regular(&path, MOST_TEXT) {
                     declared.add_dep_info(&String::from_utf8_lossy(&text), &tool.workspace);
                 }
             }

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use carrack_base::{ContentDigest, UnitContent, UnitFile};
+use carrack_base::{ContentDigest, MOST_BYTES, MOST_TEXT, UnitContent, UnitFile, read_regular};
 use carrack_graph::{HarvestedUnit, World};
 use memchr::memmem;
 
@@ -336,7 +336,7 @@ impl<'a> Reader<'a> {
     }
 
     fn read(&self, path: &str) -> io::Result<String> {
-        Ok(String::from_utf8_lossy(&fs::read(self.target.join(path))?).into_owned())
+        Ok(String::from_utf8_lossy(&read_regular(&self.target.join(path), MOST_TEXT)?).into_owned())
     }
 }
 
@@ -401,7 +401,7 @@ fn content(unit: &Found, scope: Scope<'_>) -> io::Result<Content> {
             mentions_target |= to.is_absolute();
             UnitContent::Link { to: to.to_string_lossy().into_owned() }
         } else {
-            let bytes = fs::read(&place)?;
+            let bytes = read_regular(&place, MOST_BYTES)?;
             if !scope.is_fixed && !mentions_target && !unit.is_rewritten(path) {
                 mentions_target = target.find(&bytes).is_some();
             }

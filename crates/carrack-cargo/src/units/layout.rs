@@ -19,7 +19,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use carrack_base::ContentDigest;
+use carrack_base::{ContentDigest, MOST_TEXT, read_regular};
 use serde::Deserialize;
 
 /// A unit in a target folder.
@@ -236,7 +236,7 @@ fn unit(
     let mut described = names.iter().filter_map(|name| name.strip_suffix(".json"));
     // Cargo puts one into each folder.
     let (Some(name), None) = (described.next(), described.next()) else { return Ok(None) };
-    let read = |name: &str| fs::read(target.join(place).join(name)).ok();
+    let read = |name: &str| read_regular(&target.join(place).join(name), MOST_TEXT).ok();
     // Written last, once the unit is there.
     let fingerprint = read(name).and_then(|bytes| String::from_utf8(bytes).ok());
     let Some(fingerprint) = fingerprint.filter(|text| is_hash(text)) else { return Ok(None) };

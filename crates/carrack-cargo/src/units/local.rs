@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use carrack_base::{ContentDigest, normalised};
+use carrack_base::{ContentDigest, MOST_TEXT, digest_regular, normalised, read_regular};
 use carrack_graph::LocalUnit;
 
 use super::layout::{self, Found, Local};
@@ -137,14 +137,15 @@ impl Reader<'_> {
                 if self.since.is_some_and(|since| changed_at(&metadata) >= since) {
                     return None;
                 }
-                text.extend_from_slice(ContentDigest::of(&fs::read(&path).unwrap_or_default()).as_bytes());
+                let content = digest_regular(&path).unwrap_or_else(|_| ContentDigest::of(b""));
+                text.extend_from_slice(content.as_bytes());
             }
         }
         Some(ContentDigest::of(&text))
     }
 
     fn read(&self, path: &str) -> io::Result<String> {
-        Ok(String::from_utf8_lossy(&fs::read(self.target.join(path))?).into_owned())
+        Ok(String::from_utf8_lossy(&read_regular(&self.target.join(path), MOST_TEXT)?).into_owned())
     }
 }
 
@@ -155,7 +156,7 @@ fn key(target: &Path, unit: &Found) -> io::Result<ContentDigest> {
         let place = target.join(path);
         let metadata = fs::symlink_metadata(&place)?;
         let content = if metadata.is_file() {
-            ContentDigest::of(&fs::read(&place)?).to_string()
+            digest_regular(&place)?.to_string()
         } else if metadata.is_symlink() {
             fs::read_link(&place)?.display().to_string()
         } else {

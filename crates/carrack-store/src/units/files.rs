@@ -1,13 +1,14 @@
 //! Single files of units: what their paths mean, their times and modes, how they are copied; and work on several threads.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::{self, ErrorKind, Read, Take, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use carrack_base::open_regular_itself;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
 
 use crate::StoreError;
 
@@ -66,11 +67,6 @@ pub(super) fn mode(executable: bool) -> u32 {
     if executable { 0o755 } else { 0o644 }
 }
 
-/// Opens a regular file for reading; a link is not followed.
-pub(super) fn open(path: &Path) -> io::Result<File> {
-    File::options().read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)
-}
-
 /// Copies files, and notices when the file system can't share their blocks.
 #[derive(Default)]
 pub(super) struct Copier {
@@ -80,7 +76,8 @@ pub(super) struct Copier {
 impl Copier {
     /// Copies a regular file to a place where nothing is yet.
     pub(super) fn copy(&self, from: &Path, to: &Path, executable: bool, seconds: i64) -> io::Result<()> {
-        let mut source = open(from)?;
+        let source = open_regular_itself(from)?;
+        let length = source.metadata()?.len();
         let mut copy = File::options().write(true).create_new(true).open(to)?;
         let shared = !self.shares_no_blocks.load(Ordering::Relaxed)
             && match rustix::fs::ioctl_ficlone(&copy, &source) {
@@ -91,7 +88,7 @@ impl Copier {
                 }
             };
         if !shared {
-            copy_bytes(&mut source, &mut copy)?;
+            copy_bytes(&mut source.take(length), &mut copy)?;
         }
         copy.set_permissions(Permissions::from_mode(mode(executable)))?;
         Ok(rustix::fs::futimens(&copy, &times(seconds))?)
@@ -111,7 +108,7 @@ impl Copier {
 }
 
 /// Copies what is left of `source`. Most files are small: asking the kernel to copy those takes longer than reading them.
-fn copy_bytes(source: &mut File, copy: &mut File) -> io::Result<()> {
+fn copy_bytes(source: &mut Take<File>, copy: &mut File) -> io::Result<()> {
     let mut buffer = [0; 16 * 1024];
     let read = source.read(&mut buffer)?;
     copy.write_all(&buffer[..read])?;

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use carrack_base::{ContentDigest, UnitContent, UnitFile};
+use carrack_base::{ContentDigest, UnitContent, UnitFile, open_regular_itself};
 
-use super::files::{mode, on_threads, open, set_time};
+use super::files::{mode, on_threads, set_time};
 use super::place::{UnitAge, set_folder_times};
 use super::rows::Kept;
 use crate::{Store, StoreError};
@@ -69,7 +69,7 @@ fn is_as_listed(folder: &Path, file: &UnitFile, age: UnitAge) -> io::Result<bool
                 return Ok(false);
             }
             let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(open(&path)?)?;
+            hasher.update_reader(open_regular_itself(&path)?)?;
             if hasher.finalize().as_bytes() != digest.as_bytes() {
                 return Ok(false);
             }

@@ -68,6 +68,10 @@ impl Yard {
     }
 
     fn try_build(&self, project: &Project, dockerfile: &str, options: &[&str]) -> Finished {
+        finish(&mut self.command(project, dockerfile, options))
+    }
+
+    fn command(&self, project: &Project, dockerfile: &str, options: &[&str]) -> Command {
         let result = if dockerfile.contains("FROM scratch") { "" } else { RESULT };
         self.stage.project.write("Dockerfile", &format!("{BASE}{dockerfile}{result}"));
         let file = self.stage.file("Dockerfile").display().to_string();
@@ -76,7 +80,7 @@ impl Yard {
         let arguments = ["build", "-f", &file];
         let contexts = ["--build-context", &home, "--build-context", &project];
         let context = self.files.display().to_string();
-        self.stage.run(&[&arguments[..], &contexts, options, &[&context]].concat())
+        self.stage.command(&[&arguments[..], &contexts, options, &[&context]].concat())
     }
 }
 
@@ -146,6 +150,7 @@ fn cargo_finds_what_fits_and_nothing_stale() {
     a_stub_is_replaced(&yard);
     a_branch_in_a_cache_mount_is_noticed(&yard);
     two_projects_may_share_a_cache_mount(&yard);
+    nothing_waits_for_what_a_command_made(&yard);
 }
 
 fn another_project_compiles_only_its_own(yard: &Yard) {
@@ -348,4 +353,27 @@ fn two_projects_may_share_a_cache_mount(yard: &Yard) {
         let built = yard.build(project, &in_a_mount("/six"), &["--no-cache-filter", "build"]);
         assert!(built.stderr.contains(&format!("{text} 7")), "{}", built.stderr);
     }
+}
+
+/// FIFOs lie where files are read, in places that cargo itself does not look at.
+fn nothing_waits_for_what_a_command_made(yard: &Yard) {
+    let project = package("held", "held");
+    let dockerfile = "FROM base AS build\nWORKDIR /seven\nCOPY --from=project . .\n\
+        RUN for place in /var/lib/dpkg/status /var/lib/rpm/Packages /lib/ld-musl-trap.so.1; do \
+        mkdir -p ${place%/*} && rm -f $place && mkfifo $place || exit 1; done && cargo build --release\n\
+        RUN for file in target/release/.fingerprint/libc-*/*.json target/release/.fingerprint/itoa-*/*.json target/release/deps/itoa-*.d; do \
+        rm $file && mkfifo $file && echo trap || exit 1; done && touch src/main.rs && \
+        cargo build --release && ./target/release/held\n";
+    let command = yard.command(&project, dockerfile, &[]);
+    let mut limited = Command::new("timeout");
+    limited.args(["--signal=KILL", "300"]).arg(command.get_program()).args(command.get_args());
+    limited.current_dir(yard.stage.path());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    let built = finish(&mut limited).expect_code(0);
+    assert!(built.stderr.contains("held 7") && built.stderr.contains("trap\n"), "{}", built.stderr);
 }

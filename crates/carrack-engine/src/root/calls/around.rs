@@ -1,7 +1,7 @@
 //! Kept units around one call of a program in a sandbox.
 //!
 //! Everything that is read there is read from a thread whose root is the sandbox's; what is written goes through
-//! [`UnitsFolder`]. So nothing of the sandbox can lead out of it.
+//! [`UnitsFolder`]. So nothing of the sandbox can lead out of it. And only regular files are read, so nothing can hold it up.
 //!
 //! | key in the index | value |
 //! | --- | --- |
@@ -13,9 +13,9 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -335,7 +335,7 @@ fn make_and_open(place: &CallPlace, owner: Option<(u32, u32)>, make: bool) -> io
         if is_new {
             let (name, text) = place.mark;
             let path = place.folder.join(name);
-            fs::write(&path, text)?;
+            File::create_new(&path)?.write_all(text.as_bytes())?;
             give(&path, owner)?;
         }
     } else if !part.is_dir() {
@@ -357,5 +357,5 @@ pub(super) fn make_folders(folder: &Path, owner: Option<(u32, u32)>) -> io::Resu
 }
 
 pub(super) fn give(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
-    owner.map_or(Ok(()), |(uid, gid)| chown(path, Some(uid), Some(gid)))
+    owner.map_or(Ok(()), |(uid, gid)| lchown(path, Some(uid), Some(gid)))
 }

@@ -5,15 +5,13 @@
 //! again: the root is afterwards as it would be without.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use carrack_base::{Digest, Sha256Writer};
+use carrack_base::{Digest, Sha256Writer, open_regular_itself};
 use carrack_graph::{Call, Download, DownloadPlace};
 use carrack_sandbox::Process;
 use carrack_store::{Hold, MountFolder, StoreError};
-use rustix::fs::OFlags;
 
 use super::around::{give, make_folders};
 use super::talk::Host;
@@ -115,7 +113,7 @@ impl<'a> Downloads<'a> {
             if folder == self.place.home.join(self.place.marked) {
                 let (name, text) = self.place.mark;
                 let mark = folder.join(name);
-                fs::write(&mark, text)?;
+                File::create_new(&mark)?.write_all(text.as_bytes())?;
                 give(&mark, self.owner)?;
                 self.made.push(mark);
             }
@@ -170,7 +168,6 @@ impl<'a> Downloads<'a> {
     /// What is there of `wanted`.
     fn found(&self, wanted: &[Download]) -> Vec<(String, Digest, File)> {
         let folder = self.place.home.join(self.place.folder);
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let mut found = Vec::new();
         for origin in names(&folder) {
             for Download { file, digest } in wanted {
@@ -178,11 +175,7 @@ impl<'a> Downloads<'a> {
                 if self.put_back.contains(&path) {
                     continue;
                 }
-                let opened = File::options().read(true).custom_flags(flags).open(folder.join(&path));
-                let Some(file) = opened.ok().filter(|file| file.metadata().is_ok_and(|file| file.is_file()))
-                else {
-                    continue;
-                };
+                let Ok(file) = open_regular_itself(&folder.join(&path)) else { continue };
                 found.push((path, *digest, file));
             }
         }
