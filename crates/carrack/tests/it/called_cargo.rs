@@ -151,6 +151,7 @@ fn cargo_finds_what_fits_and_nothing_stale() {
     a_branch_in_a_cache_mount_is_noticed(&yard);
     two_projects_may_share_a_cache_mount(&yard);
     nothing_waits_for_what_a_command_made(&yard);
+    no_link_of_a_command_leads_out(&yard);
 }
 
 fn another_project_compiles_only_its_own(yard: &Yard) {
@@ -376,4 +377,28 @@ fn nothing_waits_for_what_a_command_made(yard: &Yard) {
     }
     let built = finish(&mut limited).expect_code(0);
     assert!(built.stderr.contains("held 7") && built.stderr.contains("trap\n"), "{}", built.stderr);
+}
+
+/// What is written for the scripts is written nowhere else.
+fn no_link_of_a_command_leads_out(yard: &Yard) {
+    let project = package("leading", "leading");
+    let outside = yard.stage.file("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("taken"), "kept").unwrap();
+    let outside_text = outside.display();
+    let dockerfile = format!(
+        "FROM base AS build\nWORKDIR /eight\nCOPY --from=project . .\n\
+         RUN for slot in /run/carrack/calls/talk/*; do ln -s {outside_text}/made $slot/question || exit 1; done && \
+         cargo build --release\n\
+         RUN cd /run/carrack/calls/talk && \
+         for slot in *; do mv $slot away-$slot && ln -s {outside_text} $slot || exit 1; done && \
+         for slot in away-*; do echo 'call 999999 0' >$slot/ask; done && sleep 1 && \
+         for slot in away-*; do echo free >$slot/ask; done && sleep 1 && echo led\n"
+    );
+    let built = yard.build(&project, &dockerfile, &[]);
+    assert!(built.stderr.contains("led\n"), "{}", built.stderr);
+    assert_eq!(compiled(&built), ["itoa", "leading", "libc"], "a script that can't be answered does without");
+    let names: Vec<_> = fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["taken"]);
+    assert_eq!(fs::read(outside.join("taken")).unwrap(), b"kept");
 }

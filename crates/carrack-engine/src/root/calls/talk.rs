@@ -16,12 +16,13 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io::{self, PipeReader, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use carrack_base::{Cancel, EventSink};
+use carrack_base::{Cancel, EventSink, MOST_TEXT, open_regular_itself};
 use carrack_graph::{Invocation, Question};
 use carrack_sandbox::{Inside, Process};
 use carrack_store::Store;
@@ -44,7 +45,8 @@ pub(super) struct Talk {
 }
 
 struct Slot {
-    folder: PathBuf,
+    /// Open, so that nothing that a command puts in its place is taken for it.
+    folder: OwnedFd,
     ask: File,
     answer: File,
 }
@@ -98,7 +100,14 @@ impl Slot {
         let (ask, answer) = (fifo("ask")?, fifo("answer")?);
         // Everybody may take it, nobody may touch what others have made in it.
         fs::set_permissions(&folder, Permissions::from_mode(0o1777)).at("set the mode of", &folder)?;
-        Ok(Self { folder, ask, answer })
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(&folder, flags, Mode::empty());
+        Ok(Self { folder: opened.map_err(io::Error::from).at("open", &folder)?, ask, answer })
+    }
+
+    /// Where a file of the slot is. A command may have put anything there, also a link that leads out of its root.
+    fn place(&self, name: &str) -> PathBuf {
+        Path::new("/proc/self/fd").join(self.folder.as_raw_fd().to_string()).join(name)
     }
 
     /// Waits for a word from a script. Without a process, for whoever comes first.
@@ -138,7 +147,7 @@ impl Slot {
     fn release(&self) {
         while (&self.answer).read(&mut [0; 512]).is_ok_and(|length| length > 0) {}
         for name in ["question", "said", "taken"] {
-            let _ = fs::remove_file(self.folder.join(name));
+            let _ = fs::remove_file(self.place(name));
         }
     }
 
@@ -150,19 +159,16 @@ impl Slot {
         over: &PipeReader,
         process: &Process,
     ) -> Option<Vec<u8>> {
-        let path = self.folder.join("question");
-        fs::write(&path, snippet(question, number)).ok()?;
-        fs::set_permissions(&path, Permissions::from_mode(0o644)).ok()?;
+        let mut file = File::create_new(self.place("question")).ok()?;
+        file.write_all(&snippet(question, number)).ok()?;
+        file.set_permissions(Permissions::from_mode(0o644)).ok()?;
         self.say("ask");
         if self.hear(over, Some(process)) != Heard::Word("said".to_owned()) {
             return None;
         }
-        // A file that the script has made: no link, and nothing that never ends.
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let file = File::options().read(true).custom_flags(flags).open(self.folder.join("said")).ok()?;
         let mut answer = Vec::new();
-        let is_file = file.metadata().is_ok_and(|found| found.is_file());
-        is_file.then(|| file.take(64 << 20).read_to_end(&mut answer).ok())??;
+        let said = open_regular_itself(&self.place("said")).ok()?;
+        said.take(MOST_TEXT).read_to_end(&mut answer).ok()?;
         Some(answer)
     }
 }
