@@ -5,7 +5,7 @@ use carrack_base::{Cancel, ContentDigest, Span};
 use carrack_context::ContextError;
 use carrack_graph::{RecordError, StepInfo};
 use carrack_oci::snapshot::SnapshotError;
-use carrack_oci::{ImageError, LayerError};
+use carrack_oci::{ImageError, LayerError, UnknownAccount};
 use carrack_sandbox::{Exit, SandboxError};
 use carrack_store::StoreError;
 
@@ -154,13 +154,8 @@ pub enum EngineError {
         path: String,
     },
     /// An image does not know a user or group.
-    #[error("there is no {what} `{name}`")]
-    UnknownUser {
-        /// `user` or `group`.
-        what: &'static str,
-        /// The name.
-        name: String,
-    },
+    #[error(transparent)]
+    UnknownAccount(#[from] UnknownAccount),
     /// A command must have a secret that nobody gave.
     #[error("there is no secret `{id}`")]
     NoSecret {

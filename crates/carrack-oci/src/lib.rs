@@ -8,6 +8,7 @@
 //!   tree, [`rootfs_tar`] and [`rootfs_dir`].
 //! - [`snapshot`] is a layer as a folder: unpacked, read back, packed.
 //! - [`pull`] brings images in: from registries and their mirrors, layouts, archives and engines.
+//! - [`Accounts`] are the users and groups that an image knows by name.
 //! - [`registry`] speaks to registries, over [`transport`], which puts a limit on every wait.
 //!
 //! Not here: where blobs are kept (the caller's) and what belongs in an image (the front ends').
@@ -15,6 +16,7 @@
 //! Failure: every carrier writes beside its destination and renames, so a failed one leaves what was there before.
 //! Every blob is verified against its digest and size whenever it is read; what does not fit is a typed error.
 
+mod accounts;
 mod archive;
 mod blob;
 mod destination;
@@ -36,6 +38,7 @@ mod tree;
 mod unpack;
 pub mod wire;
 
+pub use accounts::{Accounts, Person, UnknownAccount};
 pub use archive::{CarrierError, NamedImage, docker_tar, oci_layout, oci_tar};
 pub use blob::{BlobError, BlobSource};
 pub use destination::Destination;

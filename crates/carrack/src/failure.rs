@@ -28,7 +28,9 @@ use carrack_docker::dockerignore::DockerignoreError;
 use carrack_engine::EngineError;
 use carrack_oci::snapshot::SnapshotError;
 use carrack_oci::transport::TransportError;
-use carrack_oci::{CarrierError, EngineError as LoadError, ImageError, ReferenceError, RootfsError};
+use carrack_oci::{
+    CarrierError, EngineError as LoadError, ImageError, ReferenceError, RootfsError, UnknownAccount,
+};
 use carrack_remote::signature::KeyError;
 use carrack_remote::{LocationError, RemoteError};
 use carrack_sandbox::{Exit, SandboxError};
@@ -205,9 +207,7 @@ pub(crate) enum Failure {
     NothingToRun {
         image: String,
     },
-    User {
-        user: String,
-    },
+    Account(UnknownAccount),
     Io {
         action: &'static str,
         path: PathBuf,
@@ -385,7 +385,7 @@ impl Failure {
             | Self::NoSuchImage { .. }
             | Self::AmbiguousImage { .. }
             | Self::NothingToRun { .. }
-            | Self::User { .. }
+            | Self::Account(_)
             | Self::NoDockerfile { .. }
             | Self::Unreadable { .. }
             | Self::Dockerfile(_)
@@ -588,7 +588,7 @@ impl Failure {
                 Words::new(format!("cannot run {image}: it has neither entrypoint nor command"))
                     .hint("name a program with --entrypoint")
             }
-            Self::User { user } => Words::new(format!("cannot run as `{user}`: the image has no such user"))
+            Self::Account(UnknownAccount { what, name }) => Words::new(format!("cannot run as `{name}`: the image has no such {what}"))
                 .hint("give numbers, as in --user 65532:65532"),
             Self::Io { action, path, source } => {
                 let words = Words::new(format!("cannot {action} {}", path.display())).note(source.to_string());

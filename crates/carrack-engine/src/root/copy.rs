@@ -24,7 +24,6 @@ use super::layers::RootValue;
 use super::select::{Match, Selection, Taken};
 use super::stack::Stack;
 use super::step::LayerStep;
-use super::users;
 use super::writer::{Attributes, LayerWriter};
 use crate::error::{At, EngineError};
 use crate::solve::Solver;
@@ -95,7 +94,7 @@ impl Solver<'_> {
 
     fn write_copy(&self, op: &CopyOp, onto: &RootValue) -> Result<ContentDigest, EngineError> {
         let below = self.layers.stack(onto)?;
-        let owner = op.owner.as_ref().map(|owner| users::owner(&below, owner)).transpose()?;
+        let owner = op.owner.as_ref().map(|owner| below.accounts().owner(owner)).transpose()?;
         let below = if op.link { Stack::default() } else { below };
         self.write_layer_of(&op.step.name, &below, |writer, staging| {
             for (number, source) in op.sources.iter().enumerate() {
@@ -158,7 +157,7 @@ impl Solver<'_> {
         let step = LayerStep { info: &op.step, record, sources: None };
         let snapshot = self.layer_of(&step, |_| {
             let below = self.layers.stack(&onto)?;
-            let owner = op.owner.as_ref().map(|owner| users::person(&below, owner)).transpose()?;
+            let owner = op.owner.as_ref().map(|owner| below.accounts().person(owner)).transpose()?;
             let (uid, gid) = owner.map(|person| (person.uid, person.gid)).unwrap_or_default();
             self.write_layer_of(&op.step.name, &below, |writer, _| {
                 let path = resolved(writer, op.path.relative().as_bytes())?;

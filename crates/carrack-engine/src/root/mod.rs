@@ -25,7 +25,7 @@
 //! | `copy`, `writer` | `COPY`, `ADD`, `WORKDIR` |
 //! | `fetch` | downloads and git repositories |
 //! | `care` | what is kept, and how it goes |
-//! | `run`, `mounts`, `users` | `RUN` |
+//! | `run`, `mounts` | `RUN` |
 //! | `calls` | programs that commands call, with kept units around each call |
 //! | `stage`, `loadable` | an image of a stage, and whether its programs would start |
 
@@ -45,7 +45,6 @@ mod select;
 mod stack;
 mod stage;
 mod step;
-mod users;
 mod writer;
 
 pub use archive::unpack_archive;

@@ -18,7 +18,6 @@ use super::files::{Files, parent, parts, relative, resolve};
 use super::layers::{RootValue, threads};
 use super::stack::Stack;
 use super::step::{LayerStep, Made};
-use super::users;
 use crate::error::{At, EngineError};
 use crate::process;
 use crate::solve::Solver;
@@ -111,7 +110,7 @@ impl Solver<'_> {
             chown(&upper, Some(uid), Some(gid)).at("give away", &upper)?;
         }
 
-        let person = users::person(&stack, &op.user)?;
+        let person = stack.accounts().person(&op.user)?;
         let mut mounted = self.mounted(op, scratch.path())?;
         let mut env: Vec<(OsString, OsString)> = op.env.iter().map(variable).collect();
         let has = |env: &[(OsString, OsString)], wanted: &str| env.iter().any(|(name, _)| name == wanted);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use carrack_base::ContentDigest;
+use carrack_oci::Accounts;
 use carrack_oci::snapshot::{Entry, Kind, Listing};
 
 use super::files::{Files, Item, ItemKind, file_name, parent, parts, relative, resolve};
@@ -86,6 +87,11 @@ impl Stack {
         let (entry, layer) = self.entry(&place)?;
         let is_file = matches!(entry.kind, Kind::File { .. });
         is_file.then(|| std::fs::read(layer.files.join(relative(&place))).ok())?
+    }
+
+    /// Who has a name in it.
+    pub(crate) fn accounts(&self) -> Accounts {
+        Accounts::read(|path| self.read(path.as_bytes()))
     }
 }
 

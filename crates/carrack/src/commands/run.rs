@@ -1,15 +1,17 @@
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use carrack_base::Cancel;
+use carrack_base::{Cancel, MOST_TEXT};
 use carrack_engine::StoreBlobs;
 use carrack_oci::wire::ContainerConfig;
-use carrack_oci::{Ownership, rootfs_dir};
+use carrack_oci::{Accounts, Ownership, Person, rootfs_dir};
 use carrack_sandbox::{Child, Command, Exit, IdMap, Launcher, Network, Root, Sandbox, Stdio, User};
 use carrack_store::Store;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::arguments::Run;
 use crate::blobs;
@@ -47,24 +49,25 @@ pub(crate) fn run(
     rootfs_dir(&rootfs, &image, &StoreBlobs(&store), ownership)
         .map_err(|source| Failure::Rootfs { to: rootfs.clone(), source })?;
 
-    let accounts = Accounts::read(&rootfs);
-    let account = accounts.find(arguments.user.as_deref().unwrap_or(&config.user))?;
+    let accounts = Accounts::read(|path| read(&rootfs, path));
+    let person =
+        accounts.person(arguments.user.as_deref().unwrap_or(&config.user)).map_err(Failure::Account)?;
     let argv = argv(arguments, config, &row.name)?;
     let command = Command {
         argv: argv.into_iter().map(Into::into).collect(),
-        env: env(arguments, config, caller, &account),
+        env: env(arguments, config, caller, &person),
         cwd: workdir(arguments, config),
         stdin: Stdio::Inherit,
         stdout: Stdio::Inherit,
         stderr: Stdio::Inherit,
         limits: Vec::new(),
     };
-    let (uid, gid) = (account.uid, account.gid);
+    let (uid, gid) = (person.uid, person.gid);
     let sandbox = Sandbox {
         root: Root::Layers { privileged: false, names: true, lower: vec![rootfs], upper, work },
         mounts: Vec::new(),
         hostname: "carrack".to_owned(),
-        user: is_root.then(|| User { uid, gid, groups: Vec::new() }),
+        user: is_root.then_some(User { uid, gid, groups: person.groups }),
         // An ordinary user has one id to give: the image's user gets it, and with it the image's files.
         ids: if is_root { IdMap::Caller } else { IdMap::Single { uid, gid } },
         network: Network::Host,
@@ -111,9 +114,9 @@ fn env(
     arguments: &Run,
     config: &ContainerConfig,
     caller: &Caller,
-    account: &Account,
+    person: &Person,
 ) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
-    let mut env = BTreeMap::from([("HOME".to_owned(), account.home.clone())]);
+    let mut env = BTreeMap::from([("HOME".to_owned(), person.home.clone())]);
     if let Some(term) = caller.text("TERM") {
         env.insert("TERM".to_owned(), term);
     }
@@ -137,90 +140,14 @@ fn workdir(arguments: &Run, config: &ContainerConfig) -> PathBuf {
     Path::new("/").join(folder)
 }
 
-/// `/etc/passwd` and `/etc/group` of an image.
-struct Accounts {
-    users: Vec<Account>,
-    groups: Vec<(String, u32)>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Account {
-    name: String,
-    uid: u32,
-    gid: u32,
-    home: String,
-}
-
-impl Accounts {
-    /// An image without these files has no names.
-    fn read(rootfs: &Path) -> Self {
-        let read = |name: &str| fs::read_to_string(rootfs.join("etc").join(name)).unwrap_or_default();
-        Self::parse(&read("passwd"), &read("group"))
-    }
-
-    fn parse(passwd: &str, group: &str) -> Self {
-        let user = |line: &str| {
-            let fields: Vec<&str> = line.split(':').collect();
-            let [name, _, uid, gid, _, home, ..] = fields[..] else { return None };
-            Some(Account {
-                name: name.to_owned(),
-                uid: uid.parse().ok()?,
-                gid: gid.parse().ok()?,
-                home: home.to_owned(),
-            })
-        };
-        let named = |line: &str| {
-            let mut fields = line.split(':');
-            Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
-        };
-        Self {
-            users: passwd.lines().filter_map(user).collect(),
-            groups: group.lines().filter_map(named).collect(),
-        }
-    }
-
-    /// Whom `text` means: nobody says nothing, then it is root.
-    fn find(&self, text: &str) -> Result<Account, Failure> {
-        let unknown = || Failure::User { user: text.to_owned() };
-        let (user, group) = match text.split_once(':') {
-            Some((user, group)) => (user, Some(group)),
-            None => (text, None),
-        };
-        let user = if user.is_empty() { "0" } else { user };
-        let listed = self.users.iter().find(|account| match user.parse::<u32>() {
-            Ok(uid) => account.uid == uid,
-            Err(_) => account.name == user,
-        });
-        let mut account = match (listed, user.parse()) {
-            (Some(account), _) => account.clone(),
-            (None, Ok(uid)) => Account { name: String::new(), uid, gid: 0, home: "/".to_owned() },
-            (None, Err(_)) => return Err(unknown()),
-        };
-        if let Some(group) = group {
-            let listed = self.groups.iter().find(|(name, _)| name == group).map(|(_, gid)| *gid);
-            account.gid = group.parse().ok().or(listed).ok_or_else(unknown)?;
-        }
-        Ok(account)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_are_found_as_docker_finds_them() {
-        let accounts =
-            Accounts::parse("root:x:0:0::/root:/bin/sh\napp:x:1000:100::/home/app:\n", "staff:x:50:\n");
-        let ids =
-            |text: &str| accounts.find(text).map(|account| (account.uid, account.gid, account.home)).ok();
-        assert_eq!(ids(""), Some((0, 0, "/root".into())));
-        assert_eq!(ids("app"), Some((1000, 100, "/home/app".into())));
-        assert_eq!(ids("1000"), Some((1000, 100, "/home/app".into())));
-        assert_eq!(ids("7"), Some((7, 0, "/".into())));
-        assert_eq!(ids("app:staff"), Some((1000, 50, "/home/app".into())));
-        assert_eq!(ids("7:8"), Some((7, 8, "/".into())));
-        assert_eq!(ids("bob"), None);
-        assert_eq!(ids("app:nogroup"), None);
-    }
+/// A file of the image. Whatever is a link on the way leads on within it.
+fn read(rootfs: &Path, path: &str) -> Option<Vec<u8>> {
+    let folder = rustix::fs::open(rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat2(folder.ok()?, path, flags, Mode::empty(), ResolveFlags::IN_ROOT);
+    let file = File::from(file.ok()?);
+    let is_file = file.metadata().is_ok_and(|found| found.is_file());
+    let mut bytes = Vec::new();
+    is_file.then(|| file.take(MOST_TEXT).read_to_end(&mut bytes).ok())??;
+    Some(bytes)
 }

@@ -4,6 +4,7 @@ use carrack_base::Span;
 use carrack_docker::check::DockerFinding;
 use carrack_docker::lower::LowerError;
 use carrack_engine::EngineError;
+use carrack_oci::UnknownAccount;
 use carrack_oci::pull::PullError;
 use carrack_oci::snapshot::SnapshotError;
 use carrack_sandbox::{Exit, SandboxError};
@@ -119,7 +120,7 @@ pub(super) fn step_code(source: &EngineError) -> u8 {
         | EngineError::InTheWay { .. }
         | EngineError::NoSource { .. }
         | EngineError::CircularLink { .. }
-        | EngineError::UnknownUser { .. }
+        | EngineError::UnknownAccount(_)
         | EngineError::Checksum { .. }
         | EngineError::OtherCommit { .. }
         | EngineError::NoReference { .. }
@@ -230,8 +231,10 @@ pub(super) fn bare(error: &EngineError) -> Words {
             Words::new(format!("cannot write {path}: symbolic links lead in a circle"))
                 .hint("mend the links in the image, or choose another place")
         }
-        EngineError::UnknownUser { what, name } => Words::new(format!("the image has no {what} `{name}`"))
-            .hint(format!("add it before, as with `RUN {what}add {name}`, or use a number")),
+        EngineError::UnknownAccount(UnknownAccount { what, name }) => {
+            Words::new(format!("the image has no {what} `{name}`"))
+                .hint(format!("add it before, as with `RUN {what}add {name}`, or use a number"))
+        }
         EngineError::NoSecret { id } => Words::new(format!("cannot run this: nobody gave the secret `{id}`"))
             .hint(format!("give it with `--secret id={id},src=FILE`, or in the `secrets` of a compose file")),
         EngineError::NoAgent { id } => {

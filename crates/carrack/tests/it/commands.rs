@@ -10,7 +10,7 @@ use carrack_testkit::{Project, has_program, skipped};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::stage::{Stage, finish};
+use crate::stage::{Stage, finish, is_root};
 
 /// A program that does what its arguments say.
 const PROBE: &str = r#"
@@ -156,6 +156,32 @@ fn run_gives_the_image_its_surroundings() {
     assert_eq!(stage.build(&["-q", "-o", "root"]).stderr, "");
     assert_eq!(fs::read_to_string(stage.file("root/srv/data/x")).unwrap(), "x");
     assert!(!stage.file("root/srv/data/new").exists());
+}
+
+/// As a command of a Dockerfile has them. The image's list of users is a link, which leads on in the image.
+#[test]
+fn run_has_the_groups_and_the_home_of_a_user() {
+    if !Path::new("/bin/busybox").exists() {
+        return skipped("the groups of a user", "busybox-static is not installed");
+    }
+    let stage = Stage::new(Project::new());
+    fs::copy("/bin/busybox", stage.file("busybox")).unwrap();
+    stage.project.write("names/passwd", "root:x:0:0::/root:\nmara:x:1000:100::/home/mara:\n");
+    stage.project.write("etc/group", "users:x:100:\nclinic:x:2000:mara,other\n");
+    std::os::unix::fs::symlink("/names/passwd", stage.file("etc/passwd")).unwrap();
+    stage.project.write(
+        "Dockerfile",
+        "FROM scratch\nCOPY busybox /bin/busybox\nCOPY names /names\nCOPY etc /etc\nUSER mara\n\
+         ENTRYPOINT [\"/bin/busybox\", \"sh\", \"-c\", \"busybox id -u; busybox id -G; echo $HOME\"]\n",
+    );
+    stage.build(&["-t", "members"]);
+    let said = |arguments: &[&str]| stage.run(&[&["run"], arguments].concat()).expect_code(0).stdout;
+    // An ordinary user has no groups to give.
+    let groups = |further| if is_root() { further } else { "100" };
+    assert_eq!(said(&["members"]), format!("1000\n{}\n/home/mara\n", groups("100 2000")));
+    assert_eq!(said(&["-u", "mara:clinic", "members"]), "1000\n2000\n/home/mara\n");
+    assert_eq!(said(&["-u", "5", "members"]), "5\n0\n/\n");
+    stage.run(&["run", "-u", "mara:none", "members"]).expect_code(2).expect_stderr("no such group");
 }
 
 #[test]
