@@ -271,7 +271,7 @@ fn downloads_are_shared(yard: &Yard) {
     }
     let refused = yard.try_build(&project, &dockerfile("loading"), &["--no-cache-filter", "build"]);
     assert!(refused.code == Some(1) && refused.stderr.contains("offline"), "{}", refused.stderr);
-    assert_eq!(yard.kept_archives("itoa-"), [PathBuf::new(); 0]);
+    assert!(yard.kept_archives("itoa-").is_empty());
 }
 
 fn another_machine_compiles_only_its_own(yard: &Yard) {
