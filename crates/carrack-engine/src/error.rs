@@ -1,5 +1,6 @@
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::lchown;
+use std::path::{Path, PathBuf};
 
 use carrack_base::{Cancel, ContentDigest, Span};
 use carrack_context::ContextError;
@@ -168,6 +169,16 @@ pub enum EngineError {
         /// Its name.
         id: String,
     },
+    /// A file can't belong to its owner: the caller has no such number to give.
+    #[error("cannot give {path} to {uid}:{gid}")]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
     /// The bytes of an image's layers can't be had.
     #[error("fetch the layers of {image}")]
     Layers {
@@ -307,6 +318,16 @@ impl EngineError {
                 Self::Io { action: "read", path, source }
             }
         }
+    }
+}
+
+/// Gives what is at `path`, be it a link, to another owner.
+pub(crate) fn give(path: &Path, (uid, gid): (u32, u32)) -> Result<(), EngineError> {
+    match lchown(path, Some(uid), Some(gid)) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Err(EngineError::Owner { path: path.to_owned(), uid, gid })
+        }
+        given => given.at("give away", path),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::run::Secret;
 use super::select::{Selection, Taken};
 use super::stack::Stack;
 use super::writer::LayerWriter;
-use crate::error::{At, EngineError};
+use crate::error::{At, EngineError, give};
 use crate::solve::Solver;
 
 /// Raised with every change of what a part of a tree is as a layer.
@@ -182,7 +182,7 @@ impl Solver<'_> {
         }
         fs::set_permissions(folder, fs::Permissions::from_mode(cache.mode)).at("set the mode of", folder)?;
         if self.layers.gives_away && (cache.uid, cache.gid) != (0, 0) {
-            chown(folder, Some(cache.uid), Some(cache.gid)).at("give away", folder)?;
+            give(folder, (cache.uid, cache.gid))?;
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ impl Solver<'_> {
         }
         fs::set_permissions(&upper, fs::Permissions::from_mode(item.mode)).at("set the mode of", &upper)?;
         if self.layers.gives_away {
-            chown(&upper, Some(item.uid), Some(item.gid)).at("give away", &upper)?;
+            give(&upper, (item.uid, item.gid))?;
         }
         // An overlay wants a layer below in any case.
         let lower = if lower.is_empty() { vec![stack_floor(scratch)?] } else { lower };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -18,7 +18,7 @@ use super::files::{Files, parent, parts, relative, resolve};
 use super::layers::{RootValue, threads};
 use super::stack::Stack;
 use super::step::{LayerStep, Made};
-use crate::error::{At, EngineError};
+use crate::error::{At, EngineError, give};
 use crate::process;
 use crate::solve::Solver;
 
@@ -107,7 +107,7 @@ impl Solver<'_> {
         let (mode, uid, gid) = floor.map_or((0o755, 0, 0), |item| (item.mode, item.uid, item.gid));
         fs::set_permissions(&upper, fs::Permissions::from_mode(mode)).at("set the mode of", &upper)?;
         if self.layers.gives_away {
-            chown(&upper, Some(uid), Some(gid)).at("give away", &upper)?;
+            give(&upper, (uid, gid))?;
         }
 
         let person = stack.accounts().person(&op.user)?;
@@ -241,7 +241,7 @@ impl Solver<'_> {
                 fs::set_permissions(&writer_path, fs::Permissions::from_mode(item.mode))
                     .at("set the mode of", &writer_path)?;
                 if self.layers.gives_away {
-                    chown(&writer_path, Some(item.uid), Some(item.gid)).at("give away", &writer_path)?;
+                    give(&writer_path, (item.uid, item.gid))?;
                 }
             }
         }

@@ -12,13 +12,11 @@ use carrack_base::ContentDigest;
 use carrack_oci::Ownership;
 use carrack_oci::snapshot::{Entry, Kind, Listing, unpack};
 use carrack_oci::wire::media_type;
-use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, XattrFlags};
 
 use super::files::{Files, Item, ItemKind, join, parent, relative};
 use super::stack::{Stack, item};
-use crate::error::{At, EngineError};
+use crate::error::{At, EngineError, give};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -427,10 +425,7 @@ impl<'a> LayerWriter<'a> {
         if !self.gives_away || (attributes.uid, attributes.gid) == (0, 0) {
             return Ok(());
         }
-        let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
-        rustix::fs::chownat(CWD, place, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(io::Error::from)
-            .at("give away", place)
+        give(place, (attributes.uid, attributes.gid))
     }
 
     fn owned(&self, kind: Kind, attributes: Attributes) -> Entry {

@@ -58,6 +58,16 @@ pub enum SnapshotError {
         #[source]
         source: io::Error,
     },
+    /// A file can't belong to its owner: this process has no such number to give.
+    #[error("cannot give {} to {uid}:{gid}", path.display())]
+    Owner {
+        /// The file or folder.
+        path: PathBuf,
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
     /// Something in the folder changed while it was read, or is not what the listing says.
     #[error("{} is not what it was: {problem}", path.display())]
     Changed {

@@ -285,7 +285,7 @@ impl<'a> Unpacker<'a> {
         if let Kind::File { content, .. } = &mut node.entry.kind {
             *content = ContentDigest::from_bytes(*hasher.finalize().as_bytes());
         }
-        self.set_attributes(&file, &mut node).map_err(|source| self.unwritable(&path, source))?;
+        self.set_attributes(&file, &mut node).map_err(|source| self.refused(&path, &node.entry, source))?;
         self.files += 1;
         node.file = self.files;
         self.nodes.insert(path, node);
@@ -328,7 +328,7 @@ impl<'a> Unpacker<'a> {
             Ok(true)
         };
         let made = self.root.place(&path).and_then(make);
-        if made.map_err(|source| self.unwritable(&path, source))? {
+        if made.map_err(|source| self.refused(&path, &node.entry, source))? {
             self.nodes.insert(path, node);
         } else {
             self.skipped_devices += 1;
@@ -455,7 +455,7 @@ impl<'a> Unpacker<'a> {
                 }
                 self.set_attributes(&folder, node)
             });
-            finished.map_err(|source| self.unwritable(path, source))?;
+            finished.map_err(|source| self.refused(path, &node.entry, source))?;
         }
         let implied = nodes.iter().filter(|(_, node)| node.implied).map(|(path, _)| path.clone()).collect();
         let entries = nodes.into_iter().map(|(path, node)| (path, node.entry, (0, node.file)));
@@ -466,6 +466,16 @@ impl<'a> Unpacker<'a> {
 
     fn unwritable(&self, path: &[u8], source: io::Error) -> SnapshotError {
         SnapshotError::Write { path: in_folder(self.folder, path), source }
+    }
+
+    /// What made or described `entry` failed.
+    fn refused(&self, path: &[u8], entry: &Entry, source: io::Error) -> SnapshotError {
+        // Of all that is done there, only a change of owner ends so.
+        if source.raw_os_error() == Some(Errno::INVAL.raw_os_error()) {
+            let Entry { uid, gid, .. } = *entry;
+            return SnapshotError::Owner { path: in_folder(self.folder, path), uid, gid };
+        }
+        self.unwritable(path, source)
     }
 }
 

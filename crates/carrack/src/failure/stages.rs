@@ -1,5 +1,7 @@
 //! The words for what goes wrong while a Dockerfile is built here.
 
+use std::path::Path;
+
 use carrack_base::Span;
 use carrack_docker::check::DockerFinding;
 use carrack_docker::lower::LowerError;
@@ -241,6 +243,7 @@ pub(super) fn bare(error: &EngineError) -> Words {
             Words::new(format!("cannot run this: nobody gave the SSH agent `{id}`"))
                 .hint(format!("give it with `--ssh {id}`, or with `ssh` in a compose file"))
         }
+        EngineError::Owner { path, uid, gid } => no_such_owner(path, *uid, *gid),
         EngineError::Layers { image, source } => {
             because(format!("cannot fetch the layers of {image}"), &**source)
                 .hint("check the network and `docker login`, then build again")
@@ -282,6 +285,13 @@ pub(super) fn bare(error: &EngineError) -> Words {
     }
 }
 
+/// An ordinary user has a range of numbers, and the kernel takes no others.
+fn no_such_owner(path: &Path, uid: u32, gid: u32) -> Words {
+    Words::new(format!("cannot give a file to {uid}:{gid}: this user has not so many subordinate ids"))
+        .note(path.display().to_string())
+        .hint("add a larger range to /etc/subuid and /etc/subgid, or choose a smaller number for the owner")
+}
+
 /// A layer, or an archive, could not be unpacked or written.
 fn snapshot(error: &SnapshotError) -> Words {
     let words = with_context("cannot unpack or write a layer".to_owned(), error);
@@ -296,6 +306,7 @@ fn snapshot(error: &SnapshotError) -> Words {
         SnapshotError::MediaType { .. } => words.hint("push the image anew, with gzip or zstd"),
         SnapshotError::Changed { .. } => words.hint("stop what changes it, then build again"),
         SnapshotError::ReservedName { .. } => words.hint("rename the file, or remove it in the same step"),
+        SnapshotError::Owner { path, uid, gid } => no_such_owner(path, *uid, *gid),
         SnapshotError::Read { source, .. }
         | SnapshotError::Write { source, .. }
         | SnapshotError::Output(source) => words.hint(io_hint(source)),

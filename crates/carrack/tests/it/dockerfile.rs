@@ -1,7 +1,10 @@
 //! The same Dockerfile and context, built by a real Docker and by `carrack build --engine embedded`: both have to make the
 //! same image, or both have to refuse.
 //!
-//! Compared are the configuration and the one file system that the layers make: paths, kinds, modes, owners, sizes,
+//! Carrack builds each case as root and once more as an ordinary user with subordinate ids, who has to get the image that root
+//! got.
+//!
+//! Compared with Docker are the configuration and the one file system that the layers make: paths, kinds, modes, owners, sizes,
 //! contents, link targets, which names are one file, extended attributes. Not compared: times.
 //!
 //! A case ([`case::Case`]) also says what it is there to show, and that is looked up in Docker's image first: a case that

@@ -1,32 +1,26 @@
 //! The whole walk as an ordinary user, in a sandbox of its own and where the machine forbids one.
 //!
-//! Root becomes another user for it, who sees the toolchain at a place of its own: root's home is closed to others.
+//! The user sees the toolchain at a place of its own: root's home is closed to others.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
 use carrack_testkit::{Finished, Project, has_program, rust_files, skipped};
 
+use crate::ordinary::{OrdinaryUser, USER, give_away};
 use crate::rustcare::copy_sources;
 use crate::stage::{Stage, dockyard_folder, finish, is_root};
 
-/// A number that nobody has.
-const USER: u32 = 12345;
 /// Where the user finds the toolchain, in a mount namespace of each command's own.
 const TOOLCHAIN: &str = "/mnt";
-/// A name and further numbers for the user, in place of what the machine has in these files.
-const ACCOUNT: [(&str, &str); 3] = [
-    ("passwd", "ordinary:x:12345:12345::/:/bin/sh\n"),
-    ("subuid", "ordinary:1000000:65536\n"),
-    ("subgid", "ordinary:1000000:65536\n"),
-];
 
 /// A stage that belongs to an ordinary user, and whether namespaces are forbidden there.
 struct Ordinary {
     stage: Stage,
+    user: OrdinaryUser,
     program: PathBuf,
     namespaces: bool,
 }
@@ -43,55 +37,26 @@ impl Ordinary {
         fs::copy(env!("CARGO_BIN_EXE_carrack"), &program).unwrap();
         let home = stage.home.path().join("home");
         fs::create_dir(&home).unwrap();
-        for (name, text) in ACCOUNT {
-            fs::write(stage.home.path().join(name), text).unwrap();
+        give_away(stage.path());
+        give_away(&home);
+        match OrdinaryUser::new(stage.home.path()) {
+            Ok(user) => Some(Self { stage, user, program, namespaces }),
+            Err(why) => {
+                skipped(what, why);
+                None
+            }
         }
-        let ordinary = Self { stage, program, namespaces };
-        ordinary.give_away();
-        let probe = Command::new("unshare").args(["--user", "--map-root-user", "true"]).output();
-        if !probe.is_ok_and(|probe| probe.status.success()) {
-            skipped(what, "no user namespaces");
-            return None;
-        }
-        Some(ordinary)
     }
 
     fn home(&self) -> PathBuf {
         self.stage.home.path().join("home")
     }
 
-    /// Makes everything the user's own.
-    fn give_away(&self) {
-        fn give(path: &Path) {
-            chown(path, Some(USER), Some(USER)).unwrap();
-            if path.is_dir() {
-                fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path()));
-            }
-        }
-        if is_root() {
-            give(self.stage.path());
-            give(&self.home());
-        }
-    }
-
     fn run(&self, arguments: &[&str]) -> Finished {
         let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap().stdout;
         let sysroot = String::from_utf8(sysroot).unwrap();
         let sysroot = sysroot.trim();
-        let mut command = if is_root() {
-            let account = self.stage.home.path().display();
-            let bind = |(name, _)| format!("mount --bind {account}/{name} /etc/{name} && ");
-            let script = format!(
-                "{}mount --bind \"$0\" {TOOLCHAIN} && \
-                exec setpriv --reuid {USER} --regid {USER} --clear-groups -- \"$@\"",
-                ACCOUNT.map(bind).concat()
-            );
-            let mut command = Command::new("unshare");
-            command.args(["-m", "--propagation", "private", "sh", "-c", &script, sysroot]);
-            command
-        } else {
-            Command::new("env")
-        };
+        let mut command = self.user.command("env", &[(Path::new(sysroot), Path::new(TOOLCHAIN))]);
         if !self.namespaces {
             // Whoever is in such a namespace can't make another one.
             let forbid = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";

@@ -9,8 +9,11 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, XattrFlags};
 use serde_json::Value;
 
-/// A case of the suite. Built up by its methods; the words `@busybox`, `@debian`, `@parent`, `@http`, `@git` and `@self` (the
-/// case's folder) in the Dockerfile, the context and the options stand for what [`super::oracle::Oracle`] has.
+use crate::ordinary::give_away;
+
+/// A case of the suite. Built up by its methods; the words `@busybox`, `@debian`, `@parent`, `@http`, `@git` and `@self`
+/// (the case's folder) in the Dockerfile, the context, the options and the variables stand for what [`super::oracle::Oracle`]
+/// has.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) dockerfile: String,
@@ -180,7 +183,7 @@ impl Case {
         self
     }
 
-    /// Writes Dockerfile and context below `folder`, with the words of `said` filled in.
+    /// Writes Dockerfile and context below `folder`, with the words of `said` filled in, as files of the ordinary user's.
     pub(crate) fn lay_out(&self, folder: &Path, said: &dyn Fn(&str) -> String) {
         let new = |path: &str| {
             let path = folder.join(path);
@@ -202,17 +205,25 @@ impl Case {
                 Item::Symlink(target) => symlink(target, new(path)).unwrap(),
                 Item::HardLink(first) => fs::hard_link(folder.join(first), new(path)).unwrap(),
                 Item::Fifo => rustix::fs::mkfifoat(CWD, new(path), Mode::from_raw_mode(0o640)).unwrap(),
+                Item::Odd(name, content) => {
+                    fs::create_dir_all(folder.join(path)).unwrap();
+                    let name = OsStr::from_bytes(name);
+                    fs::write(folder.join(path).join(name), content).unwrap();
+                }
+                Item::Mode(_) | Item::Attribute(..) => {}
+            }
+        }
+        // Whose the files of a context are counts for nobody, and it takes modes and attributes away.
+        give_away(folder);
+        for (path, item) in &self.items {
+            match item {
                 Item::Mode(mode) => {
                     fs::set_permissions(folder.join(path), fs::Permissions::from_mode(*mode)).unwrap();
                 }
                 Item::Attribute(name, value) => {
                     rustix::fs::lsetxattr(folder.join(path), *name, value, XattrFlags::empty()).unwrap();
                 }
-                Item::Odd(name, content) => {
-                    fs::create_dir_all(folder.join(path)).unwrap();
-                    let name = OsStr::from_bytes(name);
-                    fs::write(folder.join(path).join(name), content).unwrap();
-                }
+                _ => {}
             }
         }
         set_times(folder, &mut 0);

@@ -1,6 +1,7 @@
 //! Where Carrack may differ from Docker, each with its reason. Nothing else may.
 //!
-//! An entry that is no longer needed is a failure too where that can be told: what Carrack [cannot](CANNOT) do has to fail.
+//! An entry that is no longer needed is a failure too where that can be told: what Carrack [cannot](CANNOT) do has to fail,
+//! and so has what an ordinary user [cannot](CANNOT_WITHOUT_ROOT).
 
 use carrack_testkit::Difference;
 
@@ -97,6 +98,12 @@ const CANNOT: &[(&str, &str)] = &[
     ("running-makes-devices", "as above"),
 ];
 
+/// What Carrack refuses to an ordinary user though root may have it: case and reason.
+const CANNOT_WITHOUT_ROOT: &[(&str, &str)] = &[
+    ("files-large-owners", "the user has 65536 subordinate ids, and no file can belong to one beyond them"),
+    ("flags-chown-large-number", "as above"),
+];
+
 pub(crate) fn is_excepted(case: &str, difference: &Difference) -> bool {
     EXCEPTIONS.iter().any(|exception| {
         case.starts_with(exception.cases)
@@ -107,7 +114,16 @@ pub(crate) fn is_excepted(case: &str, difference: &Difference) -> bool {
 
 /// Why Carrack refuses a case that Docker builds.
 pub(crate) fn cannot(case: &str) -> Option<&'static str> {
-    CANNOT.iter().find(|(name, _)| *name == case).map(|(_, why)| *why)
+    reason(CANNOT, case)
+}
+
+/// Why Carrack refuses to an ordinary user a case that it builds for root.
+pub(crate) fn cannot_without_root(case: &str) -> Option<&'static str> {
+    reason(CANNOT_WITHOUT_ROOT, case)
+}
+
+fn reason(list: &[(&str, &'static str)], case: &str) -> Option<&'static str> {
+    list.iter().find(|(name, _)| *name == case).map(|(_, why)| *why)
 }
 
 #[test]

@@ -1,16 +1,19 @@
 //! Everything that the cases share: both engines, the registry that they pull from, and the servers that they fetch from.
 //! Nothing of it outlives the test process.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use carrack_testkit::{ContainerRegistry, Docker, Finished, Guarded, Program, RegistrySetup};
+use carrack_testkit::{
+    ContainerRegistry, Docker, Finished, Guarded, RegistrySetup, has_program, skipped,
+};
 
 use super::servers;
-use crate::stage::dockyard_folder;
+use crate::ordinary::{OrdinaryUser, give_away};
+use crate::stage::{SYSTEM, dockyard_folder, finish};
 
 const DEBIAN: &str = "debian";
 
@@ -46,6 +49,8 @@ pub(crate) struct Oracle {
     registry: ContainerRegistry,
     web: String,
     git: Option<(String, Guarded)>,
+    /// Who builds everything once more, if there can be such a user here.
+    ordinary: Option<OrdinaryUser>,
     /// Holds Carrack's state and the cases' folders; removed by the registry's guard.
     folder: PathBuf,
 }
@@ -65,7 +70,7 @@ impl Oracle {
         let (docker, is_current) = match Docker::current(&dockyard) {
             Ok(docker) => (docker, true),
             Err(why) => {
-                carrack_testkit::skipped("a current Docker", &why);
+                skipped("a current Docker", &why);
                 let docker = Docker::start("the Docker of this machine", &dockyard);
                 (docker.ok_or("no Docker starts here")?, false)
             }
@@ -75,12 +80,17 @@ impl Oracle {
         let folder = registry.folder().join("suite");
         let web_folder = folder.join("web");
         provide_downloads(&web_folder);
+        // Others come as far as the cases' folders.
+        fs::set_permissions(registry.folder(), Permissions::from_mode(0o755)).unwrap();
         let oracle = Self {
             docker,
             is_current,
             web: servers::web(&web_folder),
             git: servers::git(Guarded::new_folder()),
             registry,
+            ordinary: ordinary(&folder.join("ordinary"))
+                .map_err(|why| skipped("dockerfile as an ordinary user", why))
+                .ok(),
             folder,
         };
         let context = oracle.folder("bases");
@@ -136,17 +146,10 @@ impl Oracle {
         text.replace("@registry", self.registry.address())
     }
 
-    /// Docker's build of the image `name`; saved to `archive` if there is one.
-    pub(crate) fn docker(
-        &self,
-        folder: &Path,
-        name: &str,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-        archive: &Path,
-    ) -> Finished {
+    /// Docker's build, as an image in the file `archive`.
+    pub(crate) fn docker(&self, wanted: &Wanted<'_>, archive: &Path) -> Finished {
         let mut client = self.docker.client().with_env("DOCKER_BUILDKIT", "1");
-        for (name, value) in environment {
+        for (name, value) in wanted.environment {
             client = client.with_env(name, *value);
         }
         // The daemon has no network of its own to give.
@@ -154,37 +157,61 @@ impl Oracle {
         if self.is_current {
             let output = format!("type=oci,dest={}", archive.display());
             let how = ["--provenance=false", "--output", &output];
-            return client.run(folder, &[&build[..], &how, arguments].concat());
+            return client.run(wanted.context, &[&build[..], &how, wanted.arguments].concat());
         }
-        let finished = client.run(folder, &[&build[..], &["--tag", name], arguments].concat());
+        let tag = ["--tag", wanted.name];
+        let finished = client.run(wanted.context, &[&build[..], &tag, wanted.arguments].concat());
         if finished.code == Some(0) {
-            self.docker.save(name, archive);
+            self.docker.save(wanted.name, archive);
         }
         finished
     }
 
     /// The same by Carrack alone.
-    pub(crate) fn carrack(
-        &self,
-        folder: &Path,
-        name: &str,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-        archive: &Path,
-    ) -> Finished {
-        let mut program = Program::new(env!("CARGO_BIN_EXE_carrack"))
-            .in_clean_environment()
-            .with_env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .with_env("HOME", "/root")
-            .with_env("CARRACK_HOME", self.folder("carrack-home"));
-        for (name, value) in environment {
-            program = program.with_env(name, *value);
-        }
-        let output = format!("type=oci,dest={}", archive.display());
-        // Docker does not know the authorities that were added to this machine.
-        let build = ["build", "--no-host-certificates", "--progress", "plain", "-t", name, "-o", &output];
-        program.run(folder, &[&build[..], arguments].concat())
+    pub(crate) fn carrack(&self, wanted: &Wanted<'_>, archive: &Path) -> Finished {
+        let command = Command::new(env!("CARGO_BIN_EXE_carrack"));
+        carrack(command, &self.folder("root"), wanted, archive)
     }
+
+    /// The same by Carrack for the ordinary user, if there is one: a build without any privilege.
+    pub(crate) fn carrack_without_root(&self, wanted: &Wanted<'_>, archive: &Path) -> Option<Finished> {
+        let user = self.ordinary.as_ref()?;
+        let folder = self.folder.join("ordinary");
+        let command = user.command(folder.join("carrack"), &[]);
+        Some(carrack(command, &folder.join("home"), wanted, archive))
+    }
+}
+
+/// A build, as every engine is asked for it.
+pub(crate) struct Wanted<'a> {
+    /// The folder that is built from.
+    pub(crate) context: &'a Path,
+    /// What the image is called.
+    pub(crate) name: &'a str,
+    pub(crate) arguments: &'a [&'a str],
+    pub(crate) environment: &'a [(&'a str, &'a str)],
+}
+
+fn carrack(mut command: Command, home: &Path, wanted: &Wanted<'_>, archive: &Path) -> Finished {
+    let output = format!("type=oci,dest={}", archive.display());
+    // Docker does not know the authorities that were added to this machine.
+    let build = ["build", "--no-host-certificates", "--progress", "plain", "-t", wanted.name, "-o", &output];
+    command.args(build).args(wanted.arguments).current_dir(wanted.context).stdin(Stdio::null());
+    command.env_clear().env("PATH", SYSTEM).env("HOME", home).env("CARRACK_HOME", home.join("state"));
+    command.envs(wanted.environment.iter().copied());
+    finish(&mut command)
+}
+
+/// An ordinary user with a home and the program in `folder`.
+fn ordinary(folder: &Path) -> Result<OrdinaryUser, &'static str> {
+    if !has_program("newuidmap") {
+        return Err("uidmap is not installed");
+    }
+    let home = folder.join("home");
+    fs::create_dir_all(&home).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_carrack"), folder.join("carrack")).unwrap();
+    give_away(&home);
+    OrdinaryUser::new(folder)
 }
 
 /// A root file system of one program with many names, and a few users.
@@ -203,8 +230,7 @@ fn provide_busybox(root: &Path) {
         "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
     );
     write("etc/group", "root:x:0:\napp:x:1000:\nwheel:x:10:app\nclinic:x:2000:app\nnogroup:x:65534:\n");
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::set_permissions(root.join("tmp"), Permissions::from_mode(0o1777)).unwrap();
 }
 
 /// What Dockerfiles download.

@@ -8,8 +8,9 @@ use carrack_testkit::{Difference, FileLine, Finished, Image, compare, skipped};
 use serde_json::Value;
 
 use super::case::{Case, Fact, Reach};
-use super::exceptions::{cannot, is_excepted};
-use super::oracle::Oracle;
+use super::exceptions::{cannot, cannot_without_root, is_excepted};
+use super::oracle::{Oracle, Wanted};
+use crate::ordinary::give_away;
 
 /// Differences that are shown of one case; the rest is counted.
 const SHOWN: usize = 20;
@@ -94,13 +95,14 @@ impl Attempt<'_> {
         let mut arguments = vec!["-f", self.case.dockerfile_at];
         arguments.extend(said.iter().map(String::as_str));
         arguments.push(".");
-        let environment = &self.case.environment;
+        let wanted =
+            Wanted { context: &context, name: &self.name, arguments: &arguments, environment: &self.case.environment };
 
         let archive = self.folder.join("docker.tar");
         let docker = match self.case.reach {
             Reach::Beyond => None,
             _ => {
-                let finished = oracle.docker(&context, &self.name, &arguments, environment, &archive);
+                let finished = oracle.docker(&wanted, &archive);
                 self.keep("docker.log", &finished);
                 self.check_outcome("Docker", &finished, |code| code != 0)?;
                 if let Some(expected) = self.case.refused {
@@ -119,7 +121,7 @@ impl Attempt<'_> {
             }
         };
         let archive = self.folder.join("carrack.tar");
-        let finished = oracle.carrack(&context, &self.name, &arguments, environment, &archive);
+        let finished = oracle.carrack(&wanted, &archive);
         self.keep("carrack.log", &finished);
         if let Some(why) = cannot(self.case.name) {
             let refuses = matches!(finished.code, Some(1 | 2));
@@ -128,6 +130,7 @@ impl Attempt<'_> {
         }
         // A step that failed, or a Dockerfile that can't be understood, or a registry that has it not.
         self.check_outcome("Carrack", &finished, |code| matches!(code, 1 | 2 | 4))?;
+        self.run_without_root(oracle, &wanted, &finished, &archive)?;
         if self.case.refused.is_some() {
             return Ok(());
         }
@@ -138,7 +141,39 @@ impl Attempt<'_> {
         let is_told = |place: &str| oracle.is_current || !place.starts_with("history[");
         differences
             .retain(|difference| is_told(&difference.place) && !is_excepted(self.case.name, difference));
-        if differences.is_empty() { Ok(()) } else { Err(told(&differences, &docker, &image)) }
+        if differences.is_empty() { Ok(()) } else { Err(told("Docker", &differences, &docker, &image)) }
+    }
+
+    /// An ordinary user gets the same image as root did, or is refused with the same exit code.
+    fn run_without_root(
+        &self,
+        oracle: &Oracle,
+        wanted: &Wanted<'_>,
+        as_root: &Finished,
+        archive_of_root: &Path,
+    ) -> Result<(), String> {
+        let folder = self.folder.join("ordinary");
+        fs::create_dir_all(&folder).unwrap();
+        give_away(&folder);
+        let archive = folder.join("carrack.tar");
+        let Some(finished) = oracle.carrack_without_root(wanted, &archive) else { return Ok(()) };
+        self.keep("ordinary.log", &finished);
+        let refuses = matches!(finished.code, Some(1 | 3));
+        match cannot_without_root(self.case.name) {
+            Some(_) if refuses => return Ok(()),
+            Some(why) => return Err(format!("an ordinary user was taken for unable to build it ({why})")),
+            None => {}
+        }
+        if finished.code != as_root.code {
+            let codes = (as_root.code, finished.code);
+            return Err(format!("root and an ordinary user: exit codes {codes:?}:\n{}", end(&finished)));
+        }
+        if self.case.refused.is_some() {
+            return Ok(());
+        }
+        let (of_root, own) = (Image::read(archive_of_root), Image::read(&archive));
+        let differences = compare(&of_root, &own);
+        if differences.is_empty() { Ok(()) } else { Err(told("root", &differences, &of_root, &own)) }
     }
 
     fn keep(&self, name: &str, finished: &Finished) {
@@ -199,15 +234,15 @@ impl Attempt<'_> {
     }
 }
 
-fn told(differences: &[Difference], docker: &Image, carrack: &Image) -> String {
-    let mut text = format!("{} differences, Docker ≠ Carrack:\n", differences.len());
+fn told(who: &str, differences: &[Difference], first: &Image, second: &Image) -> String {
+    let mut text = format!("{} differences, {who} ≠ Carrack:\n", differences.len());
     for difference in differences.iter().take(SHOWN) {
         let _ = writeln!(text, "  {difference}");
-        let texts = (docker.texts.get(&difference.place), carrack.texts.get(&difference.place));
+        let texts = (first.texts.get(&difference.place), second.texts.get(&difference.place));
         if let (Some(first), Some(second)) = texts
             && first != second
         {
-            let _ = writeln!(text, "    Docker:  {first:?}\n    Carrack: {second:?}");
+            let _ = writeln!(text, "    first:  {first:?}\n    second: {second:?}");
         }
     }
     text

@@ -73,6 +73,9 @@ pub(crate) fn cases() -> Vec<Case> {
         .old()
         .has("/o/x", "-rw-r--r-- 1000:1000")
         .has("/o", "drwxr-xr-x 1000:1000"),
+        tree("flags-chown-large-number", "FROM scratch\nCOPY --chown=70000:80000 file /a\n")
+            .old()
+            .has("/a", "-rw-r----- 70000:80000"),
         tree("flags-chown-keeps-setuid", "FROM scratch\nCOPY --chown=5 tool /tool\n")
             .file("tool", "x")
             .mode("tool", 0o6755),
