@@ -29,6 +29,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("podman", "a second engine that loads and runs the images"),
     ("runc", "what Podman runs containers with in the tests"),
     ("git", "a repository that a package comes from, and one that a Dockerfile fetches from"),
+    ("openssh-client", "an agent and keys that a Dockerfile is lent"),
     ("xz-utils", "packs an archive that a Dockerfile unpacks"),
     ("zstd", "packs another"),
     ("openssl", "a registry with a certificate of its own"),

@@ -169,6 +169,16 @@ pub enum EngineError {
         /// Its name.
         id: String,
     },
+    /// An SSH agent does not answer.
+    #[error("reach the SSH agent `{id}` at {}", path.display())]
+    DeadAgent {
+        /// Its name.
+        id: String,
+        /// Its socket.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// A file can't belong to its owner: the caller has no such number to give.
     #[error("cannot give {path} to {uid}:{gid}")]
     Owner {

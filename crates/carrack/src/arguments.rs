@@ -178,7 +178,7 @@ pub(crate) struct Docker {
     #[arg(long = "secret", value_name = "ID")]
     pub(crate) secrets: Vec<String>,
     /// Lend an SSH agent or keys to RUN --mount=type=ssh (repeatable).
-    #[arg(long, value_name = "ID[=SOCKET]")]
+    #[arg(long, value_name = "ID[=SOCKET|KEY,…]")]
     pub(crate) ssh: Vec<String>,
     /// Ask the registry for base images again.
     #[arg(long)]

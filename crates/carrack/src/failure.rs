@@ -141,6 +141,15 @@ pub(crate) enum Failure {
         value: String,
         why: String,
     },
+    /// A file that should be a key for SSH, and what OpenSSH says of it.
+    Key {
+        path: PathBuf,
+        said: String,
+    },
+    /// There is nobody to lend keys for SSH.
+    NoKeyAgent {
+        source: std::io::Error,
+    },
     /// An archive that should be a context.
     ContextArchive {
         path: PathBuf,
@@ -369,6 +378,7 @@ impl Failure {
             | Self::Service { .. }
             | Self::NothingButCompose { .. }
             | Self::BadOption { .. }
+            | Self::Key { .. }
             | Self::ContextArchive { .. }
             | Self::NoMeaning { .. }
             | Self::CacheLocation { .. }
@@ -407,6 +417,7 @@ impl Failure {
             | Self::MountInUse { .. }
             | Self::Transport(_)
             | Self::ServicesNeedDocker { .. }
+            | Self::NoKeyAgent { .. }
             | Self::Io { .. } => code::MACHINE,
             Self::NotTravelled | Self::Load(_) | Self::NoEngine { .. } => code::ENGINE,
         }
@@ -515,6 +526,13 @@ impl Failure {
             Self::Stages(error) => stages::refused(error),
             Self::BadOption { option, value, why } => {
                 Words::new(format!("{option} cannot be `{value}`: {why}")).hint("see `carrack build --help`")
+            }
+            Self::Key { path, said } => Words::new(format!("cannot lend the key {}", path.display()))
+                .note(said)
+                .hint("add a key with a passphrase to your own agent with `ssh-add`, and say `--ssh default`"),
+            Self::NoKeyAgent { source } => {
+                Words::new("cannot lend keys: OpenSSH's agent does not start").note(source.to_string())
+                    .hint("install openssh-client, or name the socket of an agent")
             }
             Self::ContextArchive { path, source } => {
                 let words = Words::chain(&**source);

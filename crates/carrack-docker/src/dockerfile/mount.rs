@@ -156,7 +156,13 @@ fn whole(mount: Mount) -> Result<Mount, Placed> {
     let kind = mount.kind;
     let at = mount.text.range();
     let is_file = matches!(kind, MountKind::Secret | MountKind::Ssh);
+    let has_owner = !matches!(kind, MountKind::Bind | MountKind::Tmpfs);
     let misplaced = [
+        ("from", mount.from.is_some() && kind == MountKind::Secret),
+        ("source", mount.source.is_some() && kind == MountKind::Ssh),
+        ("mode", mount.mode.is_some() && !has_owner),
+        ("uid", mount.uid.is_some() && !has_owner),
+        ("gid", mount.gid.is_some() && !has_owner),
         ("sharing", mount.sharing.is_some() && kind != MountKind::Cache),
         ("size", mount.size.is_some() && kind != MountKind::Tmpfs),
         ("required", mount.required.is_some() && !is_file),

@@ -216,7 +216,7 @@ pub(super) fn secret_id(mount: &Mount) -> String {
 
 /// The SSH agent that a mount lends.
 pub(super) fn agent_id(mount: &Mount) -> String {
-    said(&mount.source).or_else(|| said(&mount.id)).unwrap_or_else(|| "default".to_owned())
+    said(&mount.id).unwrap_or_else(|| "default".to_owned())
 }
 
 /// A value that is not empty.

@@ -227,6 +227,22 @@ fn what_docker_refuses_is_refused_at_its_place() {
             "type=ssh,sharing=locked",
             "a ssh mount has no key `sharing`",
         ),
+        ("FROM x\nRUN --mount=type=ssh,source=a b", "type=ssh,source=a", "a ssh mount has no key `source`"),
+        (
+            "FROM x\nRUN --mount=type=secret,id=a,from=c b",
+            "type=secret,id=a,from=c",
+            "a secret mount has no key `from`",
+        ),
+        (
+            "FROM x\nRUN --mount=target=/a,mode=0700 b",
+            "target=/a,mode=0700",
+            "a bind mount has no key `mode`",
+        ),
+        (
+            "FROM x\nRUN --mount=type=tmpfs,target=/a,uid=1 b",
+            "type=tmpfs,target=/a,uid=1",
+            "a tmpfs mount has no key `uid`",
+        ),
     ] {
         let error = parse(&source(text)).map(|_| ()).expect_err(text);
         assert_eq!(error.problem.to_string(), problem, "{text}");

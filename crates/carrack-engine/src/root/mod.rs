@@ -25,10 +25,11 @@
 //! | `copy`, `writer` | `COPY`, `ADD`, `WORKDIR` |
 //! | `fetch` | downloads and git repositories |
 //! | `care` | what is kept, and how it goes |
-//! | `run`, `mounts` | `RUN` |
+//! | `run`, `mounts`, `agent` | `RUN` |
 //! | `calls` | programs that commands call, with kept units around each call |
 //! | `stage`, `loadable` | an image of a stage, and whether its programs would start |
 
+mod agent;
 mod archive;
 mod calls;
 mod care;

@@ -11,6 +11,7 @@ use carrack_graph::{CacheMount, CacheSharing, KeyRecord, NodeId, RunMount, RunOp
 use carrack_sandbox::Mount;
 use carrack_store::{Bucket, Hold, MountFolder};
 
+use super::agent::LentAgent;
 use super::files::{Files, Item, resolve};
 use super::layers::bring_mount;
 use super::run::Secret;
@@ -32,6 +33,7 @@ pub(crate) struct Mounted {
     /// Where something is mounted.
     pub(crate) targets: Vec<ImagePath>,
     held: BTreeMap<String, MountFolder>,
+    agents: Vec<LentAgent>,
 }
 
 impl Solver<'_> {
@@ -124,12 +126,14 @@ impl Solver<'_> {
                         }
                         continue;
                     };
+                    let lent = LentAgent::lend(socket, agent, &scratch.join(format!("agent-{number}")))?;
                     mounted.mounts.push(Mount::Bind {
-                        source: socket.clone(),
+                        source: lent.path().to_owned(),
                         target: agent.target.as_str().into(),
                         writable: true,
                     });
                     mounted.targets.push(agent.target.clone());
+                    mounted.agents.push(lent);
                 }
             }
         }

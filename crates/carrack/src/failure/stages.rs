@@ -140,6 +140,7 @@ pub(super) fn step_code(source: &EngineError) -> u8 {
         ) => code::BUILD_FAILED,
         EngineError::NoSecret { .. }
         | EngineError::NoAgent { .. }
+        | EngineError::DeadAgent { .. }
         | EngineError::Sandbox(SandboxError::UnknownLimit { .. }) => code::USAGE,
         EngineError::Layers { .. }
         | EngineError::Download { .. }
@@ -242,6 +243,11 @@ pub(super) fn bare(error: &EngineError) -> Words {
         EngineError::NoAgent { id } => {
             Words::new(format!("cannot run this: nobody gave the SSH agent `{id}`"))
                 .hint(format!("give it with `--ssh {id}`, or with `ssh` in a compose file"))
+        }
+        EngineError::DeadAgent { id, path, source } => {
+            because(format!("cannot run this: the SSH agent `{id}` does not answer"), source)
+                .note(format!("its socket is {}", path.display()))
+                .hint("start ssh-agent, and set SSH_AUTH_SOCK or name its socket")
         }
         EngineError::Owner { path, uid, gid } => no_such_owner(path, *uid, *gid),
         EngineError::Layers { image, source } => {

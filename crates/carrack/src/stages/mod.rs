@@ -8,6 +8,7 @@
 //!
 //! Whoever is not root becomes root of a user namespace first, so that files can be given to whomever the image says.
 
+mod agent;
 mod context;
 mod images;
 mod read;
@@ -32,6 +33,7 @@ use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::progress::View;
 use crate::shared;
+use agent::KeyAgents;
 use context::Place;
 pub(crate) use images::ImageFailure;
 pub(crate) use images::Images;
@@ -108,6 +110,7 @@ pub(crate) struct Builder<'a> {
     bench: Bench<'a>,
     extras: Extras,
     images: Images<'a>,
+    agents: KeyAgents,
 }
 
 /// What one build is going to do.
@@ -131,7 +134,8 @@ impl<'a> Builder<'a> {
                 hint: Some("install uidmap, and add a range to /etc/subuid and /etc/subgid".to_owned()),
             });
         }
-        Ok(Self { bench, extras, images: Images::new(store, caller, cancel, view, pull)? })
+        let images = Images::new(store, caller, cancel, view, pull)?;
+        Ok(Self { bench, extras, images, agents: KeyAgents::default() })
     }
 
     /// Reads a build's Dockerfile and draws it; `unnamed` is what a Dockerfile without a file is called.
@@ -140,7 +144,7 @@ impl<'a> Builder<'a> {
     pub(crate) fn draw(&self, build: &DockerBuild, unnamed: &Path) -> Result<Drawn, Failure> {
         let Bench { caller, store, .. } = self.bench;
         let read = Read::of(build, &self.extras, caller, store, unnamed)?;
-        let supplies = request::supplies(build, &self.extras, caller)?;
+        let supplies = request::supplies(build, &self.extras, caller, store, &self.agents)?;
         let lowered = self.lowered(&read)?;
         let caches = (build.cache_from.clone(), build.cache_to.clone());
         Ok(Drawn { lowered, supplies, caches, place: read.place })

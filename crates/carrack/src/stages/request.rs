@@ -1,6 +1,8 @@
 //! What the options of a build ask of a Dockerfile.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,8 +12,10 @@ use carrack_docker::dockerignore::Dockerignore;
 use carrack_docker::lower::{Context, Request};
 use carrack_engine::{Secret, Supplies};
 use carrack_graph::{Network, PathFilter};
+use carrack_store::Store;
 
 use super::Extras;
+use super::agent::KeyAgents;
 use crate::caller::Caller;
 use crate::failure::Failure;
 
@@ -73,22 +77,28 @@ pub(super) fn of(
 /// What commands get beyond that.
 ///
 /// Errors: a secret or an agent that is not there.
-pub(super) fn supplies(build: &DockerBuild, extras: &Extras, caller: &Caller) -> Result<Supplies, Failure> {
+pub(super) fn supplies(
+    build: &DockerBuild,
+    extras: &Extras,
+    caller: &Caller,
+    store: &Store,
+    agents: &KeyAgents,
+) -> Result<Supplies, Failure> {
     let mut supplies = Supplies::default();
     for text in &build.secrets {
         let (id, secret) = secret(text, caller)?;
         supplies.secrets.insert(id, secret);
     }
     for text in &build.ssh {
-        let (id, socket) = text.split_once('=').unwrap_or((text, ""));
-        let socket = match socket {
-            "" => caller.variable("SSH_AUTH_SOCK").map(PathBuf::from),
-            socket => Some(PathBuf::from(socket)),
+        let (id, places) = text.split_once('=').unwrap_or((text, ""));
+        let socket = match (places, caller.variable("SSH_AUTH_SOCK")) {
+            ("", Some(socket)) => PathBuf::from(socket),
+            ("", None) => return Err(bad("--ssh", text, "SSH_AUTH_SOCK is not set")),
+            (places, _) => agent(text, places, store, agents)?,
         };
-        let socket = socket.ok_or_else(|| bad("--ssh", text, "SSH_AUTH_SOCK is not set"))?;
         supplies.agents.insert(id.to_owned(), socket);
     }
-    let added = std::fs::read_dir(ADDED_AUTHORITIES).is_ok_and(|mut files| files.next().is_some());
+    let added = fs::read_dir(ADDED_AUTHORITIES).is_ok_and(|mut files| files.next().is_some());
     if added && !extras.no_host_certificates && Path::new(AUTHORITIES).exists() {
         supplies.certificates = Some(AUTHORITIES.into());
     }
@@ -104,6 +114,22 @@ pub(super) fn agree(one: &Supplies, other: &Supplies) -> bool {
     };
     other.secrets.iter().all(|(id, secret)| one.secrets.get(id).is_none_or(|known| is_same(known, secret)))
         && other.agents.iter().all(|(id, agent)| one.agents.get(id).is_none_or(|known| known == agent))
+}
+
+/// The socket that `places` means: that of an agent, or of one that has the keys in these files.
+fn agent(text: &str, places: &str, store: &Store, agents: &KeyAgents) -> Result<PathBuf, Failure> {
+    let mut keys = Vec::new();
+    for place in places.split(',') {
+        let path = std::path::absolute(place).map_err(|_| bad("--ssh", text, "it names no file"))?;
+        let found = fs::metadata(&path);
+        let found = found.map_err(|_| bad("--ssh", text, &format!("there is no {}", path.display())))?;
+        match found.file_type().is_socket() {
+            true if !places.contains(',') => return Ok(path),
+            true => return Err(bad("--ssh", text, "one agent's socket, or files with keys")),
+            false => keys.push(path),
+        }
+    }
+    agents.socket(&keys, store)
 }
 
 /// `id=ID,src=FILE`, `id=ID,env=NAME`, `id=ID`.
@@ -165,7 +191,7 @@ pub(super) fn filter(ignore: Dockerignore) -> Arc<dyn PathFilter> {
 
 /// What a `.dockerignore` leaves out, if there is one.
 pub(super) fn ignore_file(path: &Path) -> Result<Option<Dockerignore>, Failure> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Failure::Unreadable { path: path.to_owned(), source }),

@@ -19,6 +19,7 @@ mod exceptions;
 mod oracle;
 mod run;
 mod servers;
+mod ssh;
 
 /// One test for each area: they run side by side, and all engines and servers are shared.
 macro_rules! areas {
@@ -45,6 +46,7 @@ areas! {
     onbuild
     refusals
     running
+    ssh
     stages
     syntax
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::ordinary::give_away;
 
-/// A case of the suite. Built up by its methods; the words `@busybox`, `@debian`, `@parent`, `@http`, `@git` and `@self`
+/// A case of the suite. Built up by its methods; the words `@busybox`, `@debian`, `@parent`, `@http`, `@git`, `@agent` and `@self`
 /// (the case's folder) in the Dockerfile, the context, the options and the variables stand for what [`super::oracle::Oracle`]
 /// has.
 pub(crate) struct Case {

@@ -14,6 +14,7 @@ pub(crate) mod mounts;
 pub(crate) mod onbuild;
 pub(crate) mod refusals;
 pub(crate) mod running;
+pub(crate) mod ssh;
 pub(crate) mod stages;
 pub(crate) mod syntax;
 
@@ -35,6 +36,7 @@ pub(crate) fn everything() -> Vec<Case> {
         onbuild::cases(),
         refusals::cases(),
         running::cases(),
+        ssh::cases(),
         stages::cases(),
         syntax::cases(),
     ];

@@ -11,11 +11,13 @@ use carrack_testkit::{
     ContainerRegistry, Docker, Finished, Guarded, RegistrySetup, has_program, skipped,
 };
 
-use super::servers;
+use super::ssh::Ssh;
+use super::{servers, ssh};
 use crate::ordinary::{OrdinaryUser, give_away};
 use crate::stage::{SYSTEM, dockyard_folder, finish};
 
 const DEBIAN: &str = "debian";
+const SSH: &str = "ssh";
 
 /// The base images, each with the Dockerfile that makes it. `@` words are those of the cases.
 const BASES: &[(&str, &str)] = &[
@@ -28,6 +30,8 @@ const BASES: &[(&str, &str)] = &[
         "FROM scratch\nADD debian.tar /\nENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
          CMD [\"bash\"]\n",
     ),
+    // Has `ssh-add`.
+    (SSH, "FROM @busybox\nCOPY ssh /\nENV PATH=/bin:/usr/bin\n"),
     // Says something about everything that a child image can inherit.
     (
         "parent",
@@ -49,6 +53,7 @@ pub(crate) struct Oracle {
     registry: ContainerRegistry,
     web: String,
     git: Option<(String, Guarded)>,
+    ssh: Option<Ssh>,
     /// Who builds everything once more, if there can be such a user here.
     ordinary: Option<OrdinaryUser>,
     /// Holds Carrack's state and the cases' folders; removed by the registry's guard.
@@ -87,6 +92,7 @@ impl Oracle {
             is_current,
             web: servers::web(&web_folder),
             git: servers::git(Guarded::new_folder()),
+            ssh: Ssh::start(),
             registry,
             ordinary: ordinary(&folder.join("ordinary"))
                 .map_err(|why| skipped("dockerfile as an ordinary user", why))
@@ -95,7 +101,11 @@ impl Oracle {
         };
         let context = oracle.folder("bases");
         provide_busybox(&context.join("busybox"));
-        for (name, dockerfile) in BASES.iter().filter(|(name, _)| *name != DEBIAN) {
+        if oracle.has_ssh() {
+            ssh::provide_client(&context.join("ssh"));
+        }
+        let is_there = |name: &str| name != DEBIAN && (name != SSH || oracle.has_ssh());
+        for (name, dockerfile) in BASES.iter().filter(|(name, _)| is_there(name)) {
             oracle.provide_base(name, dockerfile, &context);
         }
         Ok(oracle)
@@ -127,6 +137,11 @@ impl Oracle {
         self.git.is_some()
     }
 
+    /// Whether there is an agent that can be lent.
+    pub(crate) fn has_ssh(&self) -> bool {
+        self.ssh.is_some()
+    }
+
     /// A new folder of this name.
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
         let folder = self.folder.join(name);
@@ -140,6 +155,9 @@ impl Oracle {
         if let Some((address, _)) = &self.git {
             text = text.replace("@git", address);
         }
+        if let Some(ssh) = &self.ssh {
+            text = ssh.said(&text);
+        }
         for (name, _) in BASES {
             text = text.replace(&format!("@{name}"), &format!("{}/{name}:1", self.registry.address()));
         }
@@ -150,7 +168,7 @@ impl Oracle {
     pub(crate) fn docker(&self, wanted: &Wanted<'_>, archive: &Path) -> Finished {
         let mut client = self.docker.client().with_env("DOCKER_BUILDKIT", "1");
         for (name, value) in wanted.environment {
-            client = client.with_env(name, *value);
+            client = client.with_env(name, value);
         }
         // The daemon has no network of its own to give.
         let build = ["build", "--network", "host", "--progress", "plain"];
@@ -189,7 +207,7 @@ pub(crate) struct Wanted<'a> {
     /// What the image is called.
     pub(crate) name: &'a str,
     pub(crate) arguments: &'a [&'a str],
-    pub(crate) environment: &'a [(&'a str, &'a str)],
+    pub(crate) environment: &'a [(&'a str, String)],
 }
 
 fn carrack(mut command: Command, home: &Path, wanted: &Wanted<'_>, archive: &Path) -> Finished {
@@ -198,7 +216,7 @@ fn carrack(mut command: Command, home: &Path, wanted: &Wanted<'_>, archive: &Pat
     let build = ["build", "--no-host-certificates", "--progress", "plain", "-t", wanted.name, "-o", &output];
     command.args(build).args(wanted.arguments).current_dir(wanted.context).stdin(Stdio::null());
     command.env_clear().env("PATH", SYSTEM).env("HOME", home).env("CARRACK_HOME", home.join("state"));
-    command.envs(wanted.environment.iter().copied());
+    command.envs(wanted.environment.iter().map(|(name, value)| (name, value)));
     finish(&mut command)
 }
 

@@ -54,6 +54,7 @@ fn missing(oracle: &Oracle, case: &Case) -> Option<&'static str> {
             Some("an older Docker saves no image without layers")
         }
         _ if mentions("@git") && !oracle.has_git() => Some("git is not installed"),
+        _ if mentions("@ssh") && !oracle.has_ssh() => Some("openssh-client is not installed"),
         _ if mentions("@debian") && !oracle.has_debian() => Some("mmdebstrap is not installed"),
         _ => None,
     }
@@ -95,8 +96,10 @@ impl Attempt<'_> {
         let mut arguments = vec!["-f", self.case.dockerfile_at];
         arguments.extend(said.iter().map(String::as_str));
         arguments.push(".");
+        let environment: Vec<(&str, String)> =
+            self.case.environment.iter().map(|(name, value)| (*name, oracle.said(value, &own))).collect();
         let wanted =
-            Wanted { context: &context, name: &self.name, arguments: &arguments, environment: &self.case.environment };
+            Wanted { context: &context, name: &self.name, arguments: &arguments, environment: &environment };
 
         let archive = self.folder.join("docker.tar");
         let docker = match self.case.reach {

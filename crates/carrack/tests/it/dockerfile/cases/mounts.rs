@@ -337,6 +337,12 @@ pub(crate) fn cases() -> Vec<Case> {
             "#,
         )
         .refused("ssh"),
+        case("mounts-bind-has-no-mode", "FROM @busybox\nRUN --mount=target=/a,mode=0700 true\n")
+            .refused("mode"),
+        case("mounts-tmpfs-has-no-owner", "FROM @busybox\nRUN --mount=type=tmpfs,target=/a,uid=1 true\n")
+            .refused("uid"),
+        case("mounts-secret-has-no-source", "FROM @busybox\nRUN --mount=type=secret,id=a,from=b true\n")
+            .refused("from"),
         case(
             "mounts-several",
             r#"
