@@ -452,6 +452,12 @@ impl Failure {
         self.all_words().into_iter().map(event).collect()
     }
 
+    /// What is wrong, in one line, and where in a text that a person wrote.
+    pub(crate) fn in_short(&self) -> (String, Option<Span>) {
+        let Words { message, place, .. } = self.words();
+        (message, place.map(|(span, _)| span))
+    }
+
     fn all_words(&self) -> Vec<Words> {
         match self {
             Self::Configuration(errors) => errors.iter().map(workspace::configuration).collect(),

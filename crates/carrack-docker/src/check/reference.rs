@@ -46,7 +46,7 @@ const DOCKERS: &str = "
 
 The checks of Docker's builder are made too, under Docker's names and with Docker's rules: `# check=skip=NAME` at the top of the
 file, or above an instruction, leaves some out, `skip=all` all of them; `error=true` makes any finding an error, which fails
-a build too; those that are experimental are made if `experimental=NAME` says so.
+a build too, unless it is in a stage that is not built; those that are experimental are made if `experimental=NAME` says so.
 
 | check | what is wrong |
 | --- | --- |

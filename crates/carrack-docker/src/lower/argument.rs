@@ -86,20 +86,29 @@ impl Globals {
 
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
+/// What there is of each platform.
+const PLATFORM_PARTS: [&str; 5] = ["PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT"];
+
+/// Whether a variable is there without anybody having to set it.
+pub(super) fn is_predefined(name: &str) -> bool {
+    let mut parts = ["BUILD", "TARGET"].iter().filter_map(|prefix| name.strip_prefix(prefix));
+    parts.any(|part| part == "STAGE" || PLATFORM_PARTS.contains(&part))
+}
+
 /// Variables that are there without being declared, in front of the first `FROM`.
 fn predefined(dockerfile: &Dockerfile, request: &Request) -> Variables {
     let mut variables = Variables::default();
     let both = [("BUILD", &request.build_platform), ("TARGET", request.target_platform())];
     for (prefix, platform) in both {
         let variant = platform.variant.clone().unwrap_or_default();
-        let parts = [
-            ("PLATFORM", platform.to_string()),
-            ("OS", platform.os.clone()),
-            ("OSVERSION", String::new()),
-            ("ARCH", platform.architecture.clone()),
-            ("VARIANT", variant),
+        let values = [
+            platform.to_string(),
+            platform.os.clone(),
+            String::new(),
+            platform.architecture.clone(),
+            variant,
         ];
-        for (part, value) in parts {
+        for (part, value) in PLATFORM_PARTS.iter().zip(values) {
             variables.set(&format!("{prefix}{part}"), &value);
         }
     }

@@ -39,6 +39,9 @@ mod run;
 mod settings;
 mod steps;
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+
 use carrack_graph::{BuildGraph, GitOp, ImageResolver, NodeId, StepInfo};
 
 use crate::dockerfile::Dockerfile;
@@ -94,9 +97,14 @@ pub fn lower<E>(
     draw::draw(dockerfile, request, &globals, &plan, resolver)
 }
 
+/// The numbers of the stages that the wanted one needs, itself included; `None` if that can't be told.
+pub(crate) fn needed_stages(dockerfile: &Dockerfile, request: &Request) -> Option<BTreeSet<usize>> {
+    let globals = argument::Globals::read::<Infallible>(dockerfile, request).ok()?;
+    let plan = plan::without_images::<Infallible>(dockerfile, request, &globals).ok()?;
+    Some(plan.reached())
+}
+
 /// What `FROM` lines see; `None` if something can't be expanded.
 pub(crate) fn globals(dockerfile: &Dockerfile, request: &Request) -> Option<Variables> {
-    argument::Globals::read::<std::convert::Infallible>(dockerfile, request)
-        .ok()
-        .map(|globals| globals.variables)
+    argument::Globals::read::<Infallible>(dockerfile, request).ok().map(|globals| globals.variables)
 }

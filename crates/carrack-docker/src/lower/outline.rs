@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use super::argument::{Globals, Variables};
+use carrack_base::Span;
+
+use super::argument::{Globals, Variables, is_predefined};
 use super::error::LowerError;
 use super::plan::{self, Base, PlannedStage};
 use super::request::Request;
 use super::run::{agent_id, cache_id, secret_id};
-use crate::dockerfile::{Argument, Comment, Dockerfile, Instruction, Kind, MountKind, variables};
+use crate::dockerfile::{Argument, Comment, Dockerfile, Instruction, Kind, MountKind, Text, variables};
 
 /// What can be asked of a stage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct OutlineArgument {
     pub value: Option<String>,
     /// What it is for.
     pub description: Option<String>,
+    /// The first `ARG` of its name.
+    pub span: Span,
 }
 
 /// A secret or an agent.
@@ -47,6 +51,8 @@ pub struct OutlineMount {
     pub id: String,
     /// Whether some command can't do without.
     pub is_required: bool,
+    /// The first `RUN` that is lent it.
+    pub span: Span,
 }
 
 /// A stage that can be built.
@@ -58,8 +64,12 @@ pub struct TargetStage {
     pub description: Option<String>,
     /// What it is based on, with its variables: an image, or another stage.
     pub base: String,
+    /// The platform that its `FROM` says, as it is written.
+    pub platform: Option<String>,
     /// Whether it is what is built if nothing is said.
     pub is_default: bool,
+    /// Its `FROM`.
+    pub span: Span,
 }
 
 /// What can be asked of the wanted stage.
@@ -79,7 +89,7 @@ pub fn outline<E>(dockerfile: &Dockerfile, request: &Request) -> Result<Outline,
         let is_used = |name: &str| reached.iter().any(|index| uses(dockerfile, &plan.stages[*index], name));
         for argument in arguments(instruction).filter(|argument| is_used(&argument.name)) {
             let value = globals.variables.get(&argument.name).map(str::to_owned);
-            outline.add(argument, instruction, value);
+            outline.add(argument, instruction, value, dockerfile);
         }
     }
     let mut ends: BTreeMap<usize, Variables> = BTreeMap::new();
@@ -93,15 +103,21 @@ pub fn outline<E>(dockerfile: &Dockerfile, request: &Request) -> Result<Outline,
             match &command.instruction.kind {
                 Kind::Arg(_) => {
                     for argument in arguments(&command.instruction) {
+                        let given = request.build_args.get(argument.name.as_str()).cloned();
+                        // Which platform an image is for is said by other means.
+                        let is_asked =
+                            given.is_some() || argument.value.is_some() || !is_predefined(&argument.name);
                         let default = argument.value.as_ref();
                         let default = default.and_then(|text| known.expand(text, dockerfile.escape).ok());
-                        let value = request.build_args.get(argument.name.as_str()).cloned().or(default);
+                        let value = given.or(default);
                         let value =
                             value.or_else(|| globals.variables.get(&argument.name).map(str::to_owned));
                         if let Some(value) = &value {
                             known.set(&argument.name, value);
                         }
-                        outline.add(argument, &command.instruction, value);
+                        if is_asked {
+                            outline.add(argument, &command.instruction, value, dockerfile);
+                        }
                     }
                 }
                 Kind::Env(pairs) => {
@@ -111,11 +127,16 @@ pub fn outline<E>(dockerfile: &Dockerfile, request: &Request) -> Result<Outline,
                     }
                 }
                 Kind::Run(run) => {
+                    let span = dockerfile.span(command.instruction.range.clone());
                     for mount in &run.mounts {
-                        let is_required = mount.required == Some(true);
+                        let lent = |id| OutlineMount {
+                            id,
+                            is_required: mount.required == Some(true),
+                            span: span.clone(),
+                        };
                         match mount.kind {
-                            MountKind::Secret => lend(&mut outline.secrets, secret_id(mount), is_required),
-                            MountKind::Ssh => lend(&mut outline.agents, agent_id(mount), is_required),
+                            MountKind::Secret => lend(&mut outline.secrets, lent(secret_id(mount))),
+                            MountKind::Ssh => lend(&mut outline.agents, lent(agent_id(mount))),
                             MountKind::Cache => {
                                 let id = cache_id(mount);
                                 if !outline.caches.contains(&id) {
@@ -148,14 +169,22 @@ pub fn targets<E>(dockerfile: &Dockerfile, request: &Request) -> Result<Vec<Targ
             .variables
             .expand(&stage.stage.from.image, dockerfile.escape)
             .unwrap_or_else(|_| stage.stage.from.image.to_string()),
+        platform: stage.stage.from.platform.as_ref().map(Text::to_string),
         is_default: index == plan.target,
+        span: dockerfile.span(stage.stage.range.clone()),
     });
     Ok(stages.collect())
 }
 
 impl Outline {
     /// Adds an argument; a later `ARG` of its name may know more about it.
-    fn add(&mut self, argument: &Argument, instruction: &Instruction, value: Option<String>) {
+    fn add(
+        &mut self,
+        argument: &Argument,
+        instruction: &Instruction,
+        value: Option<String>,
+        dockerfile: &Dockerfile,
+    ) {
         let description = description(&instruction.comments, Some(&argument.name));
         match self.arguments.iter_mut().find(|known| known.name == argument.name.as_str()) {
             Some(known) => {
@@ -163,7 +192,13 @@ impl Outline {
                 known.description = known.description.take().or(description);
             }
             None => {
-                self.arguments.push(OutlineArgument { name: argument.name.to_string(), value, description });
+                let span = dockerfile.span(instruction.range.clone());
+                self.arguments.push(OutlineArgument {
+                    name: argument.name.to_string(),
+                    value,
+                    description,
+                    span,
+                });
             }
         }
     }
@@ -189,10 +224,10 @@ fn uses(dockerfile: &Dockerfile, stage: &PlannedStage<'_>, name: &str) -> bool {
     in_from || declared.any(|argument| argument.name.as_str() == name)
 }
 
-fn lend(mounts: &mut Vec<OutlineMount>, id: String, is_required: bool) {
-    match mounts.iter_mut().find(|known| known.id == id) {
-        Some(known) => known.is_required |= is_required,
-        None => mounts.push(OutlineMount { id, is_required }),
+fn lend(mounts: &mut Vec<OutlineMount>, lent: OutlineMount) {
+    match mounts.iter_mut().find(|known| known.id == lent.id) {
+        Some(known) => known.is_required |= lent.is_required,
+        None => mounts.push(lent),
     }
 }
 

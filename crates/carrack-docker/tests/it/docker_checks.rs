@@ -29,6 +29,7 @@ fn facts() -> DockerFacts {
     DockerFacts {
         ignore: Some(Dockerignore::parse("target\n*.md\ndocs\n!docs/keep").unwrap()),
         images: [image("alpine", "linux/amd64"), image("foreign", "linux/arm64")].into(),
+        only_needed: false,
     }
 }
 
@@ -58,7 +59,7 @@ const TABLE: &[Row] = &[
     ),
     (
         "NoEmptyContinuation",
-        &[("FROM alpine\nRUN a \\\n\n  b", ""), ("FROM alpine \\\n\n AS b", "")],
+        &[("FROM alpine\nRUN a \\\n\n\n  b", ""), ("FROM alpine \\\n\n AS b", "")],
         &["FROM alpine\nRUN a \\\n  # c\n  b\n\nRUN c", "FROM alpine\nRUN <<E\na\n\nb\nE"],
     ),
     (
@@ -269,6 +270,26 @@ fn what_is_asked_for_counts() {
     assert_eq!(names(&asked), ["InvalidDefaultArgInFrom"]);
     asked.platform = Some(amd64());
     assert_eq!(names(&asked), ["InvalidBaseImagePlatform", "InvalidDefaultArgInFrom"]);
+}
+
+/// What is written badly is so wherever it is written; what a stage does counts if the stage is built.
+#[test]
+fn stages_that_are_not_needed() {
+    let text = "FROM alpine AS Unused\nMAINTAINER me\nENV A 1\nCMD x\nFROM alpine AS used\nENV B 1\nFROM used\nEXPOSE 1/TCP\n";
+    let dockerfile = parse(&source(text)).unwrap();
+    let names = |request: &Request, only_needed: bool| {
+        let report = check_docker(&dockerfile, request, &DockerFacts { only_needed, ..facts() });
+        report.findings.iter().map(|finding| finding.check.name).collect::<Vec<_>>().join(" ")
+    };
+    let all = "StageNameCasing MaintainerDeprecated LegacyKeyValueFormat JSONArgsRecommended LegacyKeyValueFormat ExposeProtoCasing";
+    assert_eq!(names(&request(), false), all);
+    let built = "StageNameCasing MaintainerDeprecated LegacyKeyValueFormat ExposeProtoCasing";
+    assert_eq!(names(&request(), true), built);
+    let mut used = request();
+    used.target = Some("used".into());
+    for only_needed in [false, true] {
+        assert_eq!(names(&used, only_needed), "StageNameCasing MaintainerDeprecated LegacyKeyValueFormat");
+    }
 }
 
 #[test]

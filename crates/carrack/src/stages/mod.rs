@@ -211,7 +211,7 @@ impl<'a> Builder<'a> {
             let message = format!("no ARG asks for the build argument `{}`", argument.name);
             view.emit(BuildEvent::Warning { message, hint: nearest });
         }
-        let report = read.check(resolver.resolved.into_inner());
+        let report = read.check_build(resolver.resolved.into_inner());
         if report.are_errors {
             return Err(Failure::Checks { findings: report.findings });
         }

@@ -53,8 +53,15 @@ impl Read {
         snippet::shown(&self.dockerfile.source.path)
     }
 
-    /// What Docker's checks find, with the base images that are known.
-    pub(crate) fn check(&self, images: BTreeMap<String, ResolvedImage>) -> DockerReport {
-        check_docker(&self.dockerfile, &self.request, &DockerFacts { ignore: self.ignore.clone(), images })
+    /// What Docker's checks find in every stage, without asking for an image.
+    pub(crate) fn check(&self) -> DockerReport {
+        let facts = DockerFacts { ignore: self.ignore.clone(), ..DockerFacts::default() };
+        check_docker(&self.dockerfile, &self.request, &facts)
+    }
+
+    /// What they find in what is built, with its base images.
+    pub(super) fn check_build(&self, images: BTreeMap<String, ResolvedImage>) -> DockerReport {
+        let facts = DockerFacts { ignore: self.ignore.clone(), images, only_needed: true };
+        check_docker(&self.dockerfile, &self.request, &facts)
     }
 }

@@ -13,6 +13,7 @@
 //! `CARRACK_CASES=copy-,add-url` in the environment restricts the run to cases whose names begin so; `CARRACK_CASES_KEEP=DIR`
 //! keeps both archives and both logs of failing cases there.
 
+mod calls;
 mod case;
 mod cases;
 mod exceptions;
@@ -49,6 +50,11 @@ areas! {
     ssh
     stages
     syntax
+}
+
+#[test]
+fn what_is_asked_of_a_file() {
+    calls::all();
 }
 
 #[test]

@@ -77,9 +77,12 @@ fn outline_and_targets() {
         serde_json::from_str(&finished.stdout).unwrap()
     };
     let outline = json(&["--call=outline,format=json"]);
-    assert_eq!(outline["secrets"], json!([{"name": "token", "required": true}]));
+    let line = |line: u32| json!({"ranges": [{"start": {"line": line}, "end": {"line": line}}]});
+    assert_eq!(outline["secrets"], json!([{"name": "token", "required": true, "location": line(10)}]));
+    assert_eq!(outline.get("ssh"), None);
     assert_eq!(outline["args"][0]["value"], "1");
     let targets = json(&["--call=targets,format=json"]);
+    assert_eq!(targets["targets"][2], json!({"base": "scratch", "location": line(15)}));
     assert_eq!(targets["targets"][3]["default"], true);
 
     let wrong = stage.run(&["build", "--call=outline", "--target", "sever"]).expect_code(2);
@@ -118,6 +121,10 @@ fn checks_without_a_build() {
     let start = &answer["warnings"][0]["location"]["ranges"][0]["start"];
     assert_eq!(*start, json!({"line": 1, "character": 16}));
     let broken = stage("FROM scratch AS Odd\nCOPY --from=$A a /\n");
+    let answer = broken.run(&["build", "--call=check,format=json"]).expect_code(2).stdout;
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["warnings"][0]["ruleName"], "StageNameCasing");
+    assert_eq!(answer["buildError"]["location"]["ranges"][0]["start"]["line"], 2);
     let refused = broken.run(&["build", "--check"]).expect_code(2).expect_stderr("`$A` has a variable in it");
     assert!(refused.stdout.contains("StageNameCasing"), "{}", refused.stdout);
 }
@@ -143,6 +150,11 @@ fn a_build_says_what_checks_find() {
         2 | FROM scratch AS Odd\n  |                 ^^^ names are compared in small letters\n\
         hint: see https://docs.docker.com/go/dockerfile/rule/stage-name-casing/; the Dockerfile says check=error=true\n"
     );
+    // What is not built is not at fault.
+    let unused = "# check=error=true\nFROM scratch AS unused\nENV A 1\nFROM scratch\nCOPY Dockerfile /\n";
+    stage.project.write("Dockerfile", unused);
+    assert_eq!(stage.build(&["-q"]).stderr, "");
+    stage.run(&["build", "--check"]).expect_code(1);
     stage.project.write(
         "Dockerfile",
         "# check=error=true;skip=StageNameCasing\nFROM scratch AS Odd\nCOPY Dockerfile /\n",

@@ -21,7 +21,7 @@ use carrack_graph::ResolvedImage;
 
 use crate::dockerfile::{Comment, Dockerfile};
 use crate::dockerignore::Dockerignore;
-use crate::lower::Request;
+use crate::lower::{self, Request};
 use scope::Walk;
 
 /// One check of Docker's.
@@ -33,6 +33,8 @@ pub struct DockerCheck {
     pub title: &'static str,
     /// Whether it is made only where it is asked for.
     pub experimental: bool,
+    /// Whether it is about what is in a stage, and not about how the file is written.
+    in_stages: bool,
     find: fn(&Walk<'_>) -> Vec<Found>,
 }
 
@@ -43,6 +45,9 @@ pub struct DockerFacts {
     pub ignore: Option<Dockerignore>,
     /// Base images by their whole names (`docker.io/library/alpine:latest`).
     pub images: BTreeMap<String, ResolvedImage>,
+    /// Whether what is in a stage counts only if the wanted stage needs it, as for a build. If a stage is asked for by name it is
+    /// so in any case.
+    pub only_needed: bool,
 }
 
 /// What Docker's checks found.
@@ -102,9 +107,18 @@ pub fn check_docker(dockerfile: &Dockerfile, request: &Request, facts: &DockerFa
     let directive = dockerfile.directive("check").map_or("", |value| value.as_str());
     let options = Options::default().with(directive);
     let walk = Walk::new(dockerfile, request, facts);
+    let needed = match facts.only_needed || request.target.is_some() {
+        true => lower::needed_stages(dockerfile, request),
+        false => None,
+    };
+    let counts = |check: &DockerCheck, at: usize| {
+        let after = dockerfile.stages.iter().rposition(|stage| stage.range.start <= at);
+        !check.in_stages || needed.as_ref().zip(after).is_none_or(|(needed, stage)| needed.contains(&stage))
+    };
     let mut findings = Vec::new();
     for check in DOCKER_CHECKS {
-        for Found { range, mark } in (check.find)(&walk) {
+        let found = (check.find)(&walk).into_iter().filter(|found| counts(check, found.range.start));
+        for Found { range, mark } in found {
             let comments = comments(dockerfile, range.start).into_iter();
             let own = comments.filter_map(|comment| comment.text.strip_prefix("check="));
             if own.fold(options.clone(), |options, text| options.with(text)).makes(check) {
@@ -162,132 +176,154 @@ pub static DOCKER_CHECKS: &[DockerCheck] = &[
         name: "StageNameCasing",
         title: "a stage's name has capitals",
         experimental: false,
+        in_stages: false,
         find: names::stage_name_casing,
     },
     DockerCheck {
         name: "FromAsCasing",
         title: "FROM and AS are not written alike",
         experimental: false,
+        in_stages: false,
         find: names::from_as_casing,
     },
     DockerCheck {
         name: "NoEmptyContinuation",
         title: "an empty line is in the middle of an instruction",
         experimental: false,
+        in_stages: false,
         find: names::no_empty_continuation,
     },
     DockerCheck {
         name: "ConsistentInstructionCasing",
         title: "an instruction is not written like most others",
         experimental: false,
+        in_stages: false,
         find: names::consistent_instruction_casing,
     },
     DockerCheck {
         name: "DuplicateStageName",
         title: "two stages have the same name",
         experimental: false,
+        in_stages: false,
         find: names::duplicate_stage_name,
     },
     DockerCheck {
         name: "ReservedStageName",
         title: "a stage's name means something else already",
         experimental: false,
+        in_stages: false,
         find: names::reserved_stage_name,
     },
     DockerCheck {
         name: "JSONArgsRecommended",
         title: "a shell stands between signals and the program",
         experimental: false,
+        in_stages: true,
         find: names::json_args_recommended,
     },
     DockerCheck {
         name: "MaintainerDeprecated",
         title: "MAINTAINER is deprecated",
         experimental: false,
+        in_stages: false,
         find: names::maintainer_deprecated,
     },
     DockerCheck {
         name: "UndefinedArgInFrom",
         title: "FROM has a variable that no ARG declares",
         experimental: false,
+        in_stages: false,
         find: variables::undefined_arg_in_from,
     },
     DockerCheck {
         name: "WorkdirRelativePath",
         title: "a working folder depends on the base image's",
         experimental: false,
+        in_stages: true,
         find: files::workdir_relative_path,
     },
     DockerCheck {
         name: "UndefinedVar",
         title: "a variable is used that nothing defines",
         experimental: false,
+        in_stages: true,
         find: variables::undefined_var,
     },
     DockerCheck {
         name: "MultipleInstructionsDisallowed",
         title: "an instruction counts for nothing",
         experimental: false,
+        in_stages: true,
         find: names::multiple_instructions_disallowed,
     },
     DockerCheck {
         name: "LegacyKeyValueFormat",
         title: "name and value are not joined by `=`",
         experimental: false,
+        in_stages: true,
         find: names::legacy_key_value_format,
     },
     DockerCheck {
         name: "InvalidBaseImagePlatform",
         title: "the base image is for other machines",
         experimental: false,
+        in_stages: true,
         find: variables::invalid_base_image_platform,
     },
     DockerCheck {
         name: "RedundantTargetPlatform",
         title: "the target's platform is the default",
         experimental: false,
+        in_stages: false,
         find: variables::redundant_target_platform,
     },
     DockerCheck {
         name: "SecretsUsedInArgOrEnv",
         title: "a secret is in ARG or ENV",
         experimental: false,
+        in_stages: true,
         find: variables::secrets_used_in_arg_or_env,
     },
     DockerCheck {
         name: "InvalidDefaultArgInFrom",
         title: "the defaults of ARG make no name of an image",
         experimental: false,
+        in_stages: false,
         find: variables::invalid_default_arg_in_from,
     },
     DockerCheck {
         name: "FromPlatformFlagConstDisallowed",
         title: "FROM has always the same platform",
         experimental: false,
+        in_stages: false,
         find: variables::from_platform_flag_const_disallowed,
     },
     DockerCheck {
         name: "CopyIgnoredFile",
         title: "a file is copied that .dockerignore leaves out",
         experimental: false,
+        in_stages: true,
         find: files::copy_ignored_file,
     },
     DockerCheck {
         name: "InvalidDefinitionDescription",
         title: "the comment above does not begin with the name",
         experimental: true,
+        in_stages: false,
         find: names::invalid_definition_description,
     },
     DockerCheck {
         name: "ExposeProtoCasing",
         title: "a protocol has capitals",
         experimental: false,
+        in_stages: true,
         find: files::expose_proto_casing,
     },
     DockerCheck {
         name: "ExposeInvalidFormat",
         title: "EXPOSE has an address or a port of the host",
         experimental: false,
+        in_stages: true,
         find: files::expose_invalid_format,
     },
 ];

@@ -44,6 +44,7 @@ pub(super) fn no_empty_continuation(walk: &Walk<'_>) -> Vec<Found> {
         for line in text.split_inclusive('\n') {
             if line.trim().is_empty() {
                 found.push(Found::at(at..at, "the instruction goes on behind it"));
+                break;
             }
             at += line.len();
         }

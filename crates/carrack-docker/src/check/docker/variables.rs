@@ -95,7 +95,6 @@ fn texts(kind: &Kind) -> Vec<&Text> {
         Kind::Env(pairs) | Kind::Label(pairs) => {
             pairs.iter().flat_map(|pair| [&pair.name, &pair.value]).collect()
         }
-        Kind::Expose(ports) => ports.iter().map(|expose| &expose.ports).collect(),
         Kind::Stopsignal(text) | Kind::User(text) | Kind::Workdir(text) => vec![text],
         Kind::Volume(folders) => folders.iter().collect(),
         Kind::Run(run) => run

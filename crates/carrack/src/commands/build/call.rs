@@ -1,10 +1,10 @@
 //! `carrack build --check` and `--call`: what a Dockerfile says, without building it. No image is asked for.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
 use std::process::ExitCode;
 
+use carrack_base::Span;
 use carrack_docker::check::{DockerFinding, DockerReport};
 use carrack_docker::lower::{LowerError, Outline, OutlineMount, TargetStage, outline, targets};
 use carrack_store::Store;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Subject, docker, extras, subject};
 use crate::arguments::Build;
-use crate::call::Method;
+use crate::call::{Call, Method};
 use crate::caller::Caller;
 use crate::commands::check::report::{self, Found};
 use crate::engine::EngineName;
@@ -36,32 +36,43 @@ pub(super) fn run(arguments: &Build, caller: &Caller, state: &Path) -> Result<Ex
     }
     let build = docker::build_of(arguments, &file)?;
     let store = Store::open(state)?;
-    let read = Read::of(&build, &extras(arguments), caller, &store, standard_input())?;
-    let call = arguments.docker.call();
-    let (answer, ended) = match call.method {
+    let read = Read::of(&build, &extras(arguments), caller, &store, standard_input());
+    let Call { method, is_json } = arguments.docker.call();
+    let read = match read {
+        // A program reads what is wrong with a file, whatever it is.
+        Err(failure @ Failure::Dockerfile(_)) if is_json && method == Method::Check => {
+            crate::commands::print(&findings_as_json(&DockerReport::default(), Some(&failure)))?;
+            return Err(failure);
+        }
+        read => read?,
+    };
+    // Whatever else is asked, a file that can't be built is refused.
+    let failure = outline::<Infallible>(&read.dockerfile, &read.request).map_err(refused).err();
+    let (answer, ended) = match method {
         Method::Check => {
-            let report = read.check(BTreeMap::new());
+            let report = read.check();
             let ended = match report.findings.is_empty() {
                 true => ExitCode::SUCCESS,
                 false => ExitCode::from(code::BUILD_FAILED),
             };
-            (if call.is_json { findings_as_json(&report) } else { findings_as_text(report) }, ended)
+            match is_json {
+                true => (findings_as_json(&report, failure.as_ref()), ended),
+                false => (findings_as_text(report), ended),
+            }
         }
         Method::Outline => {
             let outline = outline(&read.dockerfile, &read.request).map_err(refused)?;
-            let answer = if call.is_json { outline_as_json(&outline) } else { outline_as_text(&outline) };
+            let answer = if is_json { outline_as_json(&outline) } else { outline_as_text(&outline) };
             (answer, ExitCode::SUCCESS)
         }
         Method::Targets | Method::Build => {
             let targets = targets(&read.dockerfile, &read.request).map_err(refused)?;
-            let answer = if call.is_json { targets_as_json(&targets) } else { targets_as_text(&targets) };
+            let answer = if is_json { targets_as_json(&targets) } else { targets_as_text(&targets) };
             (answer, ExitCode::SUCCESS)
         }
     };
     crate::commands::print(&answer)?;
-    // Whatever was found, a file that can't be built is one.
-    outline::<Infallible>(&read.dockerfile, &read.request).map_err(refused)?;
-    Ok(ended)
+    failure.map_or(Ok(ended), Err)
 }
 
 fn refused(error: LowerError<Infallible>) -> Failure {
@@ -79,35 +90,55 @@ fn findings_as_text(report: DockerReport) -> String {
     report::text(&findings, &Terminal::of_stdout())
 }
 
-/// As docker has it.
-fn findings_as_json(report: &DockerReport) -> String {
-    let position = |finding: &DockerFinding, at: usize| {
-        let (line, column) = report::position(&finding.span.source.text, at);
-        json!({"line": line, "character": column - 1})
-    };
+/// As docker has it, with a `buildError` if the file can't be built.
+fn findings_as_json(report: &DockerReport, failure: Option<&Failure>) -> String {
     let warning = |finding: &DockerFinding| {
-        let range = &finding.span.range;
         json!({
             "ruleName": finding.check.name,
             "description": finding.check.title,
             "url": finding.check.url(),
             "detail": finding.mark,
-            "location": {"ranges": [{
-                "start": position(finding, range.start),
-                "end": position(finding, range.end),
-            }]},
+            "location": location(&finding.span, Precision::Characters),
         })
     };
     let warnings: Vec<Value> = report.findings.iter().map(warning).collect();
-    let error = report.are_errors.then(|| {
-        let names: Vec<&str> = report.findings.iter().map(|finding| finding.check.name).collect();
-        json!({"message": format!("check=error=true, and there is {}", names.join(", "))})
-    });
     let mut answer = json!({"warnings": warnings});
-    if let Some(error) = error {
-        answer["buildError"] = error;
+    if let Some(failure) = failure {
+        let (message, place) = failure.in_short();
+        let place = place.map_or(json!({}), |span| location(&span, Precision::Characters));
+        answer["buildError"] = json!({"message": message, "location": place});
+    } else if report.are_errors {
+        let names: Vec<&str> = report.findings.iter().map(|finding| finding.check.name).collect();
+        let message = format!("check=error=true, and there is {}", names.join(", "));
+        answer["buildError"] = json!({"message": message, "location": {}});
     }
     format!("{answer:#}\n")
+}
+
+/// How exactly a place is told.
+#[derive(Clone, Copy)]
+enum Precision {
+    Lines,
+    Characters,
+}
+
+fn location(span: &Span, precision: Precision) -> Value {
+    let position = |at: usize| {
+        let (line, column) = report::position(&span.source.text, at);
+        match precision {
+            Precision::Lines => json!({"line": line}),
+            Precision::Characters => json!({"line": line, "character": column - 1}),
+        }
+    };
+    json!({"ranges": [{"start": position(span.range.start), "end": position(span.range.end)}]})
+}
+
+/// An object without what says nothing.
+fn without_nothing(mut object: Value) -> Value {
+    if let Some(members) = object.as_object_mut() {
+        members.retain(|_, value| !value.is_null() && *value != json!(false) && *value != json!([]));
+    }
+    object
 }
 
 fn outline_as_text(outline: &Outline) -> String {
@@ -141,19 +172,28 @@ fn outline_as_text(outline: &Outline) -> String {
 
 fn outline_as_json(outline: &Outline) -> String {
     let lent = |mounts: &[OutlineMount]| -> Vec<Value> {
-        mounts.iter().map(|mount| json!({"name": mount.id, "required": mount.is_required})).collect()
+        let lent = mounts.iter().map(|mount| {
+            let location = location(&mount.span, Precision::Lines);
+            without_nothing(json!({"name": mount.id, "required": mount.is_required, "location": location}))
+        });
+        lent.collect()
     };
     let arguments = outline.arguments.iter().map(|argument| {
-        json!({"name": argument.name, "value": argument.value, "description": argument.description})
+        without_nothing(json!({
+            "name": argument.name,
+            "value": argument.value,
+            "description": argument.description,
+            "location": location(&argument.span, Precision::Lines),
+        }))
     });
-    let answer = json!({
+    let answer = without_nothing(json!({
         "name": outline.name,
         "description": outline.description,
         "args": arguments.collect::<Vec<_>>(),
         "secrets": lent(&outline.secrets),
         "ssh": lent(&outline.agents),
         "cache": outline.caches.iter().map(|id| json!({"id": id})).collect::<Vec<_>>(),
-    });
+    }));
     format!("{answer:#}\n")
 }
 
@@ -173,12 +213,14 @@ fn targets_as_text(targets: &[TargetStage]) -> String {
 
 fn targets_as_json(targets: &[TargetStage]) -> String {
     let target = |target: &TargetStage| {
-        json!({
+        without_nothing(json!({
             "name": target.name,
             "description": target.description,
             "base": target.base,
+            "platform": target.platform,
             "default": target.is_default,
-        })
+            "location": location(&target.span, Precision::Lines),
+        }))
     };
     format!("{:#}\n", json!({"targets": targets.iter().map(target).collect::<Vec<_>>()}))
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use carrack_testkit::{
-    ContainerRegistry, Docker, Finished, Guarded, RegistrySetup, has_program, skipped,
+    ContainerRegistry, Docker, Finished, Guarded, Program, RegistrySetup, has_program, skipped,
 };
 
 use super::ssh::Ssh;
@@ -197,6 +197,19 @@ impl Oracle {
         let folder = self.folder.join("ordinary");
         let command = user.command(folder.join("carrack"), &[]);
         Some(carrack(command, &folder.join("home"), wanted, archive))
+    }
+
+    /// What Docker answers to `build` with these arguments in a folder: `--check`, `--call`.
+    pub(crate) fn ask_docker(&self, folder: &Path, arguments: &[&str]) -> Finished {
+        self.docker.client().run(folder, &[&["build"], arguments, &["."]].concat())
+    }
+
+    /// What Carrack answers to the same.
+    pub(crate) fn ask_carrack(&self, folder: &Path, arguments: &[&str]) -> Finished {
+        let home = self.folder("root");
+        let program = Program::new(env!("CARGO_BIN_EXE_carrack")).in_clean_environment();
+        let program = program.with_env("PATH", SYSTEM).with_env("CARRACK_HOME", home.join("state"));
+        program.run(folder, &[&["build"], arguments, &["."]].concat())
     }
 }
 
