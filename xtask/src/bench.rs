@@ -10,6 +10,7 @@ mod dockyard;
 mod neighbours;
 mod page;
 mod plot;
+mod pull;
 mod scenarios;
 mod stage;
 mod units;
@@ -41,6 +42,7 @@ const PARTS: &[(&str, Measure)] = &[
     ("sandbox", sandbox),
     ("docker", scenarios::measure),
     ("dockerfile", dockerfile::measure),
+    ("pull", pull::measure),
     ("units", units::measure),
     ("own-build", own_build),
 ];

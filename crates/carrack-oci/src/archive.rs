@@ -27,6 +27,7 @@ use crate::blob::{BlobError, BlobReader, BlobSource, CopyError, copy_blob};
 use crate::destination::{Destination, PendingFile};
 use crate::image::Image;
 use crate::reference::Reference;
+use crate::side_by_side::side_by_side;
 use crate::tar_header::{self, EntryKind, Header, Mtime, Xattrs};
 use crate::wire::{self, Descriptor, Index, annotation, media_type};
 
@@ -34,6 +35,8 @@ const LAYOUT_FILE: &str = "oci-layout";
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const INDEX_FILE: &str = "index.json";
 const BLOBS: &str = "blobs/sha256";
+/// Blobs of a folder that are written at the same time.
+const BLOBS_AT_ONCE: usize = 4;
 
 /// An image and what it is called where it goes. A name without a tag gets `latest`; a digest in it is left out.
 #[derive(Debug, Clone, Copy)]
@@ -115,15 +118,17 @@ pub fn oci_layout(
     // The version first: from then on the folder is a layout that the next attempt takes for one.
     write_file(&folder.join(LAYOUT_FILE), LAYOUT)?;
     fs::create_dir_all(&blob_folder).map_err(failed(&blob_folder))?;
-    for (digest, blob) in blobs_of(images) {
+    let all: Vec<(Digest, Blob<'_>)> = blobs_of(images).into_iter().collect();
+    // While one waits for the disk, another one is read.
+    side_by_side(&all, BLOBS_AT_ONCE, |(digest, blob), _| {
         let path = blob_folder.join(digest.hex());
-        if is_whole(&path, digest, blob.size()) {
-            continue;
+        if is_whole(&path, *digest, blob.size()) {
+            return Ok(());
         }
         let mut file = PendingFile::create(&path).map_err(failed(&path))?;
         blob.copy(blobs, &mut file, failed(&path))?;
-        file.commit().map_err(failed(&path))?;
-    }
+        file.commit().map_err(failed(&path))
+    })?;
     for descriptor in descriptors(images) {
         merge(&mut index, descriptor);
     }

@@ -30,6 +30,7 @@ pub mod pull;
 mod reference;
 pub mod registry;
 mod rootfs;
+mod side_by_side;
 pub mod snapshot;
 mod tar_header;
 mod tar_reader;

@@ -38,6 +38,40 @@ impl Store {
     ///
     /// Errors: [`StoreError::Io`] or [`StoreError::DiskFull`] if the temporary file can't be made.
     pub fn blob_writer(&self) -> Result<BlobWriter<'_>, StoreError> {
+        let (path, file) = self.incoming_file()?;
+        let writer = Some(Sha256Writer::new(BufWriter::with_capacity(BUFFER, file)));
+        Ok(BlobWriter { store: self, path, writer })
+    }
+
+    /// Stores the blob `digest` of `size` bytes from a reader that verifies it: one that ends with an error unless these
+    /// were the right bytes. They are not hashed a second time.
+    ///
+    /// Errors: what `bytes` said, passed on; a [`StoreError`] of the kind that the system gave, as those of [`BlobWriter`].
+    /// Nothing is kept then.
+    pub fn put_verified(&self, digest: &Digest, size: u64, bytes: &mut dyn Read) -> io::Result<()> {
+        let (path, mut file) = self.incoming_file().map_err(io::Error::other)?;
+        let failed = |error: io::Error| io::Error::new(error.kind(), StoreError::io("write", &path)(error));
+        let mut copy = || {
+            let mut buffer = vec![0; BUFFER];
+            loop {
+                match bytes.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(count) => file.write_all(&buffer[..count]).map_err(failed)?,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.adopt(&file, &path, digest, size).map_err(io::Error::other)
+        };
+        let outcome = copy();
+        if outcome.is_err() {
+            let _ = fs::remove_file(&path);
+        }
+        outcome
+    }
+
+    /// A new file for bytes that come in.
+    fn incoming_file(&self) -> Result<(PathBuf, File), StoreError> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let folder = match self.incoming.get() {
             Some(folder) => folder,
@@ -48,8 +82,7 @@ impl Store {
         };
         let path = folder.path().join(format!("blob-{}", COUNTER.fetch_add(1, Ordering::Relaxed)));
         let file = File::create_new(&path).map_err(StoreError::io("create", &path))?;
-        let writer = Some(Sha256Writer::new(BufWriter::with_capacity(BUFFER, file)));
-        Ok(BlobWriter { store: self, path, writer })
+        Ok((path, file))
     }
 
     /// Where the blob is, if the store has it. It must not be modified.
@@ -115,7 +148,7 @@ impl Store {
     }
 
     /// Puts a whole file in its place as a blob, or drops it if the blob is there.
-    fn adopt(&self, file: File, path: &Path, digest: &Digest, size: u64) -> Result<(), StoreError> {
+    fn adopt(&self, file: &File, path: &Path, digest: &Digest, size: u64) -> Result<(), StoreError> {
         if self.has_blob_of(digest, size) {
             return fs::remove_file(path).map_err(StoreError::io("remove", path));
         }
@@ -144,7 +177,7 @@ impl BlobWriter<'_> {
         let adopted = buffered
             .into_inner()
             .map_err(|error| StoreError::io("write", &self.path)(error.into_error()))
-            .and_then(|file| self.store.adopt(file, &self.path, &digest, size));
+            .and_then(|file| self.store.adopt(&file, &self.path, &digest, size));
         if adopted.is_err() {
             let _ = fs::remove_file(&self.path);
         }

@@ -17,7 +17,7 @@ const NAMES: [&str; 2] = ["`docker build`", "`carrack build -f Dockerfile`"];
 /// The large context: about 1 GB.
 const FILES: usize = 50_000;
 const FILE_SIZE: usize = 20_000;
-const FILES_IN_FOLDER: usize = 500;
+pub(super) const FILES_IN_FOLDER: usize = 500;
 const COMMANDS: usize = 10;
 
 const BASE: &str = "FROM scratch AS base\nCOPY rootfs /\n";
@@ -85,7 +85,8 @@ pub(super) fn measure(stage: &Stage<'_>) -> Result<Result<Section, String>, Stri
     for name in ["sh", "sleep"] {
         symlink("busybox", programs.join(name)).map_err(failed)?;
     }
-    write_files(&bench.large)?;
+    write_files(&bench.large, FILES)?;
+    stage::write(&bench.large.join("Dockerfile"), "FROM scratch\nCOPY . /\n")?;
 
     let mut section = Section::new("dockerfile", "Dockerfiles: what the builders themselves cost");
     let mut add = |scenario: Scenario, words: &str, factor: f64| {
@@ -136,10 +137,10 @@ fn scenario(name: &'static str, times: [Vec<Duration>; 2]) -> Scenario {
     Scenario { name, rows: rows.collect() }
 }
 
-/// Files of which no two are alike, and which can't be compressed away.
-fn write_files(folder: &Path) -> Result<(), String> {
+/// Files of 20 kB of which no two are alike, and which can't be compressed away, in folders of 500 with numbers for names.
+pub(super) fn write_files(folder: &Path, files: usize) -> Result<(), String> {
     let mut state: u64 = 1;
-    for number in 0..FILES {
+    for number in 0..files {
         let mut bytes = Vec::with_capacity(FILE_SIZE);
         while bytes.len() < FILE_SIZE {
             // The multiplier and increment of Knuth's MMIX.
@@ -152,5 +153,5 @@ fn write_files(folder: &Path) -> Result<(), String> {
             .and_then(|()| fs::write(&path, bytes))
             .map_err(|error| format!("can't write {}: {error}", path.display()))?;
     }
-    stage::write(&folder.join("Dockerfile"), "FROM scratch\nCOPY . /\n")
+    Ok(())
 }

@@ -1,8 +1,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use carrack_base::{Cancel, Digest, Platform};
@@ -12,6 +11,7 @@ use super::resolve::{Document, Origin, Resolved, kept, resolve};
 use super::sink::{BlobSink, PutError, Watch, put_verified};
 use crate::reference::Reference;
 use crate::registry::{ManifestName, Registry, RegistryError, Repository};
+use crate::side_by_side::side_by_side;
 use crate::wire::Descriptor;
 
 /// Layers that come in at once.
@@ -108,29 +108,10 @@ impl Puller {
             .iter()
             .filter(|layer| seen.insert(layer.digest) && !sink.has(&layer.digest, layer.size))
             .collect();
-        let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let first_error = Mutex::new(None);
-        let work = || {
+        side_by_side(&lacking, DOWNLOADS, |layer, failed| {
             let origin = Remote { puller: self, reference };
-            while let Some(layer) = lacking.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if failed.load(Ordering::SeqCst) {
-                    return;
-                }
-                if let Err(error) = self.fetch_layer(&origin, layer, sink, progress, (cancel, &failed)) {
-                    // In this order: what the others say, once they see that it is over, is not the reason.
-                    lock(&first_error).get_or_insert(error);
-                    failed.store(true, Ordering::SeqCst);
-                }
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 1..lacking.len().min(DOWNLOADS) {
-                // Fewer at once are slower, and no failure.
-                let _ = thread::Builder::new().name("carrack-pull".to_owned()).spawn_scoped(scope, work);
-            }
-            work();
-        });
-        first_error.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+            self.fetch_layer(&origin, layer, sink, progress, (cancel, failed))
+        })
     }
 
     fn fetch_layer(

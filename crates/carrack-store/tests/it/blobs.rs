@@ -1,5 +1,5 @@
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use carrack_base::Digest;
 use carrack_store::StoreError;
@@ -41,6 +41,39 @@ fn a_blob_that_is_not_committed_leaves_nothing() {
     assert_eq!(left.len(), 1, "only the scratch folder's lock: {left:?}");
     drop(store);
     assert_eq!(fs::read_dir(fixture.at("scratch")).unwrap().count(), 0);
+}
+
+/// Ends with an error after some bytes, as a reader does that finds damage.
+struct Damaged(usize);
+
+impl Read for Damaged {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0 == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "damaged"));
+        }
+        let count = self.0.min(buffer.len());
+        buffer[..count].fill(1);
+        self.0 -= count;
+        Ok(count)
+    }
+}
+
+#[test]
+fn what_a_reader_verifies_is_kept_only_if_it_ends_well() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let bytes = vec![7; 1_000_000];
+    let digest = Digest::of(&bytes);
+    let error = store.put_verified(&digest, 1_000_000, &mut Damaged(600_000)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    assert_eq!(fixture.blob_files().len(), 0);
+    assert_eq!(files_below(&fixture.at("scratch")).len(), 1, "only the scratch folder's lock");
+    for _ in 0..2 {
+        store.put_verified(&digest, 1_000_000, &mut &bytes[..]).unwrap();
+        assert_eq!(store.verify_blob(&digest).unwrap(), 1_000_000);
+    }
+    assert_eq!(fixture.blob_files(), [blob_place(&fixture.root(), &digest)]);
+    assert_eq!(files_below(&fixture.at("scratch")).len(), 1, "only the scratch folder's lock");
 }
 
 #[test]
