@@ -14,6 +14,7 @@ mod engine;
 mod failure;
 mod output;
 mod progress;
+mod registries;
 mod remap;
 mod shared;
 mod signals;

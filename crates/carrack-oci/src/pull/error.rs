@@ -29,6 +29,14 @@ pub enum PullError {
         /// Who was asked.
         hosts: Vec<String>,
     },
+    /// Nobody is to be asked for it.
+    #[error("{name} is not asked for: `{rule}` is blocked")]
+    Blocked {
+        /// The image.
+        name: String,
+        /// The rule's key.
+        rule: String,
+    },
     /// A blob of the image is not where the image is.
     #[error("blob {digest} of {name} is not there")]
     MissingBlob {

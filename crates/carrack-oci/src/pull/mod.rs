@@ -15,9 +15,9 @@
 //! processor runs: `arm/v7` falls back to v6 and v5, `amd64/v3` to v2 and v1, `arm64/v9` to v8. No variant means
 //! `arm/v7`, `arm64/v8`, `amd64/v1`. Entries without a platform are looked into, if no other fits.
 //!
-//! **Mirrors** are asked before the registry itself, in order. One that fails, has nothing or gives something damaged is
-//! passed over, and if it can't be reached, for the rest of the process. What a tag means is the first answer's word;
-//! everything else is asked for by digest, so a mirror can't change it.
+//! **Mirrors** ([`RegistryRules`]) are asked before the registry itself, in order. One that fails, has nothing or gives
+//! something damaged is passed over, and if it can't be reached, for the rest of the process. What a tag means is the first
+//! answer's word, for which some mirrors are not asked; everything else is asked for by digest, so a mirror can't change it.
 //!
 //! **Nothing is believed**: every byte is hashed before the sink keeps a blob. Documents that are in the sink already are
 //! not asked for again; with a digest in the reference, no network is needed for them.
@@ -31,11 +31,13 @@ mod layout;
 mod platform;
 mod puller;
 mod resolve;
+mod rules;
 mod saved;
 mod sink;
 
 pub use error::PullError;
 pub use layout::{Selection, import_archive, import_from_engine, import_layout, split_selection};
-pub use puller::{LayerProgress, Puller, RegistryMirrors};
+pub use puller::{LayerProgress, Puller};
 pub use resolve::Resolved;
+pub use rules::{Mirror, RegistryRule, RegistryRules};
 pub use sink::BlobSink;

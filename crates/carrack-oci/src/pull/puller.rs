@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,6 +8,7 @@ use carrack_base::{Cancel, Digest, Platform};
 
 use super::PullError;
 use super::resolve::{Document, Origin, Resolved, kept, resolve};
+use super::rules::{Place, RegistryRules};
 use super::sink::{BlobSink, PutError, Watch, put_verified};
 use crate::reference::Reference;
 use crate::registry::{ManifestName, Registry, RegistryError, Repository};
@@ -18,13 +19,6 @@ use crate::wire::Descriptor;
 const DOWNLOADS: usize = 4;
 /// How often somebody who waits for another's download looks whether to stop.
 const POLL: Duration = Duration::from_millis(100);
-
-/// Who is asked before a registry: its host → mirrors, in order.
-///
-/// A mirror is a host, with a port if it has one, and perhaps the beginning of its repositories' names:
-/// `mirror.gcr.io`, `harbour.example/docker-hub`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RegistryMirrors(pub BTreeMap<String, Vec<String>>);
 
 /// How far a layer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +33,7 @@ pub struct LayerProgress {
 
 /// Pulls images into one store. Shared by everybody in a process: what two want at once is downloaded once.
 pub struct Puller {
-    mirrors: RegistryMirrors,
+    rules: RegistryRules,
     connect: Box<Connect>,
     registries: Mutex<HashMap<String, Registry>>,
     /// Mirrors that could not be reached.
@@ -53,9 +47,9 @@ type Connect = dyn Fn(&str) -> Registry + Send + Sync;
 
 impl Puller {
     /// `connect` gives the client for a host, once for each.
-    pub fn new(mirrors: RegistryMirrors, connect: impl Fn(&str) -> Registry + Send + Sync + 'static) -> Self {
+    pub fn new(rules: RegistryRules, connect: impl Fn(&str) -> Registry + Send + Sync + 'static) -> Self {
         Self {
-            mirrors,
+            rules,
             connect: Box::new(connect),
             registries: Mutex::default(),
             unreachable: Mutex::default(),
@@ -156,24 +150,16 @@ impl Puller {
         registries.entry(host.to_owned()).or_insert_with(|| (self.connect)(host)).clone()
     }
 
-    /// Where the image may be: mirrors, then the registry itself.
-    fn places(&self, reference: &Reference) -> Vec<Repository> {
-        let (host, repository) = (reference.registry(), reference.repository());
-        let mirrors = self.mirrors.0.get(host).map(Vec::as_slice).unwrap_or_default();
-        let mut places = Vec::new();
-        for mirror in mirrors {
-            let (mirror_host, name) = match mirror.split_once('/') {
-                Some((mirror_host, prefix)) => {
-                    (mirror_host, format!("{}/{repository}", prefix.trim_matches('/')))
-                }
-                None => (mirror.as_str(), repository.clone()),
-            };
-            if !lock(&self.unreachable).contains(mirror_host) {
-                places.push(self.registry(mirror_host).repository_named(name));
-            }
-        }
-        places.push(self.registry(host).repository_named(repository));
-        places
+    /// Where the image may be: mirrors, then the registry itself or what stands in for it.
+    fn places(&self, reference: &Reference, is_tag: bool) -> Result<Vec<Repository>, PullError> {
+        let places = self.rules.places(reference.registry(), &reference.repository());
+        let places = places.map_err(|rule| PullError::Blocked { name: reference.to_string(), rule })?;
+        let is_asked = |place: &Place| {
+            !place.is_mirror
+                || !(is_tag && place.only_digests || lock(&self.unreachable).contains(&place.host))
+        };
+        let asked = places.into_iter().filter(is_asked);
+        Ok(asked.map(|place| self.registry(&place.host).repository_named(place.repository)).collect())
     }
 
     fn note_failure(&self, error: &RegistryError) {
@@ -203,7 +189,7 @@ struct Remote<'a> {
 
 impl Remote<'_> {
     fn manifest(&self, wanted: ManifestName<'_>) -> Result<Document, PullError> {
-        let places = self.puller.places(self.reference);
+        let places = self.puller.places(self.reference, matches!(wanted, ManifestName::Tag(_)))?;
         let mut mirrors = Vec::new();
         for (index, place) in places.iter().enumerate() {
             let is_last = index + 1 == places.len();
@@ -241,7 +227,7 @@ impl Origin for Remote<'_> {
 
     fn copy(&self, descriptor: &Descriptor, sink: &dyn BlobSink, watch: &Watch<'_>) -> Result<(), PullError> {
         let Descriptor { digest, size, .. } = *descriptor;
-        let places = self.puller.places(self.reference);
+        let places = self.puller.places(self.reference, false)?;
         let (mut mirrors, mut failure) = (Vec::new(), None);
         for (index, place) in places.iter().enumerate() {
             let name = self.name();
@@ -281,6 +267,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl fmt::Debug for Puller {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Puller").field("mirrors", &self.mirrors).finish_non_exhaustive()
+        formatter.debug_struct("Puller").field("rules", &self.rules).finish_non_exhaustive()
     }
 }

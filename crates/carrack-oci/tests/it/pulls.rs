@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use carrack_base::{Cancel, Digest, Platform};
-use carrack_oci::pull::{BlobSink, LayerProgress, PullError, Puller, RegistryMirrors, Resolved};
+use carrack_oci::pull::{
+    BlobSink, LayerProgress, Mirror, PullError, Puller, RegistryRule, RegistryRules, Resolved,
+};
 use carrack_oci::registry::{
     Credentials, ManifestName, Registry, RegistryError, RegistryOptions, Repository, Upload,
 };
@@ -34,7 +36,7 @@ fn connect(with_password: bool) -> impl Fn(&str) -> Registry + Send + Sync + Clo
 }
 
 fn puller() -> Puller {
-    Puller::new(RegistryMirrors::default(), connect(false))
+    Puller::new(RegistryRules::default(), connect(false))
 }
 
 fn reference(address: &str, rest: &str) -> Reference {
@@ -308,8 +310,9 @@ fn mirrors_are_asked_first_and_passed_over_when_they_fail() {
     let connected = Arc::new(AtomicUsize::new(0));
     let puller = |mirrors: &[String]| {
         let (connect, connected) = (connect(false), Arc::clone(&connected));
-        let mirrors = RegistryMirrors(BTreeMap::from([(origin.address(), mirrors.to_vec())]));
-        Puller::new(mirrors, move |host| {
+        let mirror = |location: &String| Mirror { location: location.clone(), only_digests: false };
+        let rule = RegistryRule { mirrors: mirrors.iter().map(mirror).collect(), ..RegistryRule::default() };
+        Puller::new(RegistryRules(BTreeMap::from([(origin.address(), rule)])), move |host| {
             connected.fetch_add(1, Ordering::Relaxed);
             connect(host)
         })
@@ -370,7 +373,7 @@ fn a_registry_with_a_password_wants_it() {
         }
         other => panic!("{other:?}"),
     }
-    let known = Puller::new(RegistryMirrors::default(), connect(true));
+    let known = Puller::new(RegistryRules::default(), connect(true));
     let resolved = known.resolve(&name, &amd64, &store).unwrap();
     fetch(&known, &name, &resolved, &store).unwrap();
     assert_eq!(store.len(), 4);

@@ -47,14 +47,15 @@ pub(super) fn refused_code(error: &LowerError<ImageFailure>) -> u8 {
 
 pub(super) fn image_code(failure: &ImageFailure) -> u8 {
     match failure {
-        ImageFailure::Name(_) => code::USAGE,
+        ImageFailure::Name(_) | ImageFailure::Registries(_) => code::USAGE,
         ImageFailure::Store(_) => code::MACHINE,
         ImageFailure::Pull(error) => match error {
             PullError::Platform { .. }
             | PullError::SchemaOne { .. }
             | PullError::Read { .. }
             | PullError::NotAnImage { .. }
-            | PullError::Selection { .. } => code::USAGE,
+            | PullError::Selection { .. }
+            | PullError::Blocked { .. } => code::USAGE,
             PullError::Sink { .. } => code::MACHINE,
             PullError::Registry { .. }
             | PullError::NotFound { .. }
@@ -78,6 +79,7 @@ fn image(reference: &str, source: &ImageFailure) -> Words {
     let words = with_context(format!("cannot find the image {reference}"), source);
     match source {
         ImageFailure::Name(_) => words.hint("write it as NAME:TAG"),
+        ImageFailure::Registries(_) => words.hint("mend that file: podman and docker read it too"),
         ImageFailure::Store(error) => {
             let words = words.hint("look at the state folder, or use another with --home");
             if is_full(error) { words.hint("make room on that disk") } else { words }
@@ -87,6 +89,7 @@ fn image(reference: &str, source: &ImageFailure) -> Words {
                 "check the name; build it first if it is one of yours, with `carrack build -t NAME`"
             }
             PullError::Registry { .. } => "check the name, `docker login`, and the network",
+            PullError::Blocked { .. } => "use another image, or see `blocked` in podman's registries.conf",
             PullError::MissingBlob { .. } | PullError::Blob { .. } => "try again; it may be pushed just now",
             PullError::Sink { source, .. } => io_hint(source),
             PullError::Platform { .. } => "choose one of these with --platform",

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | the store's own images | what was built here under that name |
 //! | what the name meant the last time | without a network; `--pull` passes it over |
-//! | the registry that the name says | the answer is kept |
+//! | the registry that the name says, its mirrors first ([`Registries`]) | the answer is kept |
 //! | Docker or Podman on this machine | where the registry has no such image or can't be asked |
 
 use std::io::{self, Read};
@@ -17,11 +17,10 @@ use carrack_base::{BuildEvent, Cancel, Digest, EventSink, Platform, StepId, Step
 use carrack_engine::{EngineError, FetchedLayers, LayerSource, StoreBlobs};
 use carrack_graph::{ImageResolver, ResolvedImage};
 use carrack_oci::pull::{
-    BlobSink, PullError, Puller, RegistryMirrors, Resolved, import_archive, import_from_engine,
-    import_layout, split_selection,
+    BlobSink, PullError, Puller, Resolved, import_archive, import_from_engine, import_layout, split_selection,
 };
 use carrack_oci::registry::{Registry, RegistryOptions};
-use carrack_oci::transport::Transport;
+use carrack_oci::transport::{Method, Request, Transport};
 use carrack_oci::{BlobSource, EngineKind, EngineProgram, Image, Layer, Reference};
 use carrack_store::{Bucket, Store, StoreError};
 
@@ -29,6 +28,7 @@ use crate::blobs;
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::progress::{View, bytes};
+use crate::registries::{Registries, RegistriesError};
 use crate::shared;
 
 /// Numbers of steps that are none of the engine's.
@@ -46,6 +46,9 @@ pub(crate) enum ImageFailure {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nobody knows where to ask.
+    #[error(transparent)]
+    Registries(#[from] RegistriesError),
 }
 
 /// Finds images and brings their layers.
@@ -81,14 +84,21 @@ impl<'a> Images<'a> {
         })
     }
 
-    fn puller(&self) -> &Puller {
-        self.puller.get_or_init(|| {
-            let transport = self.transport.clone();
-            Puller::new(RegistryMirrors::default(), move |host| {
-                let options = RegistryOptions::default();
+    fn puller(&self) -> Result<&Puller, ImageFailure> {
+        if let Some(puller) = self.puller.get() {
+            return Ok(puller);
+        }
+        let mut registries = Registries::of(self.caller)?;
+        let (rules, transport) = (std::mem::take(&mut registries.rules), self.transport.clone());
+        Ok(self.puller.get_or_init(|| {
+            Puller::new(rules, move |host| {
+                let mut options = RegistryOptions::default();
+                if registries.may_be_plain(host) && !speaks_tls(&transport, host) {
+                    options.insecure.push(host.to_owned());
+                }
                 Registry::new(host, transport.clone(), &options, Arc::new(shared::credentials))
             })
-        })
+        }))
     }
 
     fn find(&self, name: &str, platform: &Platform) -> Result<(String, Image), ImageFailure> {
@@ -130,7 +140,7 @@ impl<'a> Images<'a> {
                     self.view.emit(BuildEvent::Warning { message, hint: None });
                     return Ok((whole, image));
                 }
-                (None, None) => return Err(error.into()),
+                (None, None) => return Err(error),
             },
         };
         self.store.put(Bucket::Image, &key, resolved.image.digest().to_string())?;
@@ -149,8 +159,9 @@ impl<'a> Images<'a> {
         reference: &Reference,
         platform: &Platform,
         sink: &Sink<'_>,
-    ) -> Result<Resolved, PullError> {
-        self.step("Resolve", &reference.to_string(), |_| self.puller().resolve(reference, platform, sink))
+    ) -> Result<Resolved, ImageFailure> {
+        let puller = self.puller()?;
+        Ok(self.step("Resolve", &reference.to_string(), |_| puller.resolve(reference, platform, sink))?)
     }
 
     fn ask_engine(
@@ -188,6 +199,11 @@ impl<'a> Images<'a> {
     }
 }
 
+/// Whether somebody answers there behind a certificate that counts.
+fn speaks_tls(transport: &Transport, host: &str) -> bool {
+    transport.send_once(&Request::new(Method::Get, format!("https://{host}/v2/"))).is_ok()
+}
+
 fn same_machine(found: &Platform, wanted: &Platform) -> bool {
     (&found.os, &found.architecture) == (&wanted.os, &wanted.architecture)
 }
@@ -217,6 +233,7 @@ impl LayerSource for Images<'_> {
         let total: u64 = descriptors.iter().map(|descriptor| descriptor.size).sum();
         let done: Vec<_> = descriptors.iter().map(|_| std::sync::atomic::AtomicU64::new(0)).collect();
         let what = format!("{} · {}", image.reference, bytes(total));
+        let puller = self.puller().map_err(|error| failed(Box::new(error)))?;
         self.step("Pull", &what, |step| {
             let progress = |news: carrack_oci::pull::LayerProgress| {
                 if let Some(number) = descriptors.iter().position(|layer| layer.digest == news.digest) {
@@ -226,7 +243,7 @@ impl LayerSource for Images<'_> {
                 let current = format!("{} of {} · {}", bytes(done), bytes(total), image.reference);
                 self.view.emit(BuildEvent::StepProgress { step, done: 0, total: 0, current });
             };
-            self.puller().fetch_layers(&reference, &descriptors, &Sink(self.store), &progress, self.cancel)
+            puller.fetch_layers(&reference, &descriptors, &Sink(self.store), &progress, self.cancel)
         })
         .map_err(|error| failed(Box::new(error)))?;
         Ok(FetchedLayers { bytes: total })

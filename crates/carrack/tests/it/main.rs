@@ -25,6 +25,7 @@ mod init;
 mod init_docker;
 mod init_traps;
 mod interruption;
+mod mirrors;
 mod ordinary;
 mod outputs;
 mod parity;
