@@ -26,36 +26,71 @@ const TO: &str = "CARRACK_CACHE_TO";
 
 const MODES: [&str; 3] = ["read-write", "read-only", "off"];
 
-/// The caches that options name, or else the environment, or else the configuration.
-///
-/// Errors: a location, a key or a mode that makes no sense. Whether a cache answers shows later, and fails nothing.
-pub(crate) fn caches(
+/// The caches that a build asks and fills, and whom it trusts there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct CacheChoice {
+    from: Vec<String>,
+    to: Vec<String>,
+    trusted: Vec<String>,
+}
+
+impl CacheChoice {
+    /// The caches that options name, or else the environment, or else the configuration. Whom to trust, the configuration
+    /// alone says.
+    pub(crate) fn of(
+        from: &[String],
+        to: &[String],
+        config: Option<&WorkspaceConfig>,
+        caller: &Caller,
+    ) -> Self {
+        let first = |given: &[String], variable: &str, configured: fn(&WorkspaceConfig) -> &[String]| {
+            let given = (!given.is_empty()).then(|| given.to_vec());
+            let named = || caller.text(variable).map(|text| vec![text]);
+            given.or_else(named).unwrap_or_else(|| config.map(configured).unwrap_or_default().to_vec())
+        };
+        Self {
+            from: first(from, FROM, |config| &config.cache_from),
+            to: first(to, TO, |config| &config.cache_to),
+            trusted: config.map(|config| config.cache_trust.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Takes on what another build asks. `false` if that fills other caches or trusts others: then they can't share what
+    /// they find and make.
+    pub(crate) fn join(&mut self, other: &Self) -> bool {
+        let agrees = (&self.to, &self.trusted) == (&other.to, &other.trusted);
+        if agrees {
+            let further: Vec<String> =
+                other.from.iter().filter(|place| !self.from.contains(place)).cloned().collect();
+            self.from.extend(further);
+        }
+        agrees
+    }
+
+    /// Errors: a location, a key or a mode that makes no sense. Whether a cache answers shows later, and fails nothing.
+    pub(crate) fn open(&self, caller: &Caller) -> Result<SharedCaches, Failure> {
+        let mode = caller.text(MODE).unwrap_or_else(|| "read-write".to_owned());
+        if !MODES.contains(&mode.as_str()) {
+            return Err(Failure::CacheMode { nearest: nearest(&mode, MODES), mode });
+        }
+        if mode == "off" {
+            return Ok(SharedCaches::default());
+        }
+        let to = if mode == "read-only" { &[][..] } else { &self.to };
+        if self.from.is_empty() && to.is_empty() {
+            return Ok(SharedCaches::default());
+        }
+        open(&self.from, to, &self.trusted, caller)
+    }
+}
+
+fn open(
     from: &[String],
     to: &[String],
-    config: Option<&WorkspaceConfig>,
+    trusted: &[String],
     caller: &Caller,
 ) -> Result<SharedCaches, Failure> {
-    let mode = caller.text(MODE).unwrap_or_else(|| "read-write".to_owned());
-    if !MODES.contains(&mode.as_str()) {
-        return Err(Failure::CacheMode { nearest: nearest(&mode, MODES), mode });
-    }
-    if mode == "off" {
-        return Ok(SharedCaches::default());
-    }
-    let named = |name: &str| caller.text(name).map(|text| vec![text]);
-    let first = |given: &[String], variable: &str, configured: &[String]| {
-        let given = (!given.is_empty()).then(|| given.to_vec());
-        given.or_else(|| named(variable)).unwrap_or_else(|| configured.to_vec())
-    };
-    let configured = |list: fn(&WorkspaceConfig) -> &[String]| config.map(list).unwrap_or_default();
-    let from = first(from, FROM, configured(|config| &config.cache_from));
-    let to = first(to, TO, configured(|config| &config.cache_to));
-    let to = if mode == "read-only" { Vec::new() } else { to };
-    if from.is_empty() && to.is_empty() {
-        return Ok(SharedCaches::default());
-    }
-    let mode = published(&to)?;
-    let trusted = configured(|config| &config.cache_trust);
+    let mode = published(to)?;
     let access = access(trusted, caller)?;
     let limits = Limits { transport: transport(caller), ..Limits::default() };
     let open = |text: &String| -> Result<Shared, Failure> {
@@ -72,7 +107,7 @@ pub(crate) fn caches(
         Ok(Shared { remote, kind })
     };
     let all = |texts: &[String]| texts.iter().map(open).collect::<Result<Vec<_>, _>>();
-    let mut caches = SharedCaches::new(all(&from)?, all(&to)?);
+    let mut caches = SharedCaches::new(all(from)?, all(to)?);
     caches.mode = mode;
     Ok(caches)
 }

@@ -179,6 +179,19 @@ impl Context {
 type Values = BTreeMap<&'static str, Value>;
 
 impl Configuration {
+    /// Reads the `carrack.toml` of a folder that is in no workspace; `None` if there is none. Of a workspace's keys, those
+    /// count that do not concern cargo.
+    ///
+    /// Errors: all that is wrong in it; never an empty list.
+    pub fn load_alone(folder: &Path) -> Result<Option<WorkspaceConfig>, Vec<ConfigError>> {
+        let mut files = Files::default();
+        let values = files.carrack_toml(folder, Context::Workspace);
+        if !files.errors.is_empty() {
+            return Err(files.errors);
+        }
+        Ok(values.map(workspace_config))
+    }
+
     /// Reads the configuration of the workspace in `workspace_root`; `members` are names and paths of manifests.
     ///
     /// Errors: all that is wrong in all files, in reading order; never an empty list.

@@ -15,6 +15,9 @@ Nothing has to be configured. What is, stands in one of four places; per key, th
 The tables `env`, `labels` and `build-env` merge entry by entry, lists replace each other, `features` add up. Relative
 paths start from the folder of the file that names them. A key that is not in this table, or stands at the wrong level, is
 an error that shows the line.
+
+A Dockerfile is built under the configuration of the workspace around its context, else under a `carrack.toml` in the
+context's folder. Of that, `engine`, `cache`, `cache-from`, `cache-to` and `cache-trust` count.
 ";
 
 /// The page `docs/configuration.md`: Markdown, with a final newline.

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use carrack_base::{BuildEvent, Cancel, EventSink, ImagePath, Platform};
 use carrack_buildkit::DockerBuild;
 use carrack_cargo::called::CalledCargo;
+use carrack_cargo::config::WorkspaceConfig;
 use carrack_docker::check::DockerFinding;
 use carrack_docker::lower::{self, Lowered};
 use carrack_engine::{Engine, Inputs, Options, Supplies};
@@ -32,7 +33,7 @@ use carrack_store::Store;
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::progress::View;
-use crate::shared;
+use crate::shared::CacheChoice;
 use agent::KeyAgents;
 use context::Place;
 pub(crate) use images::ImageFailure;
@@ -118,7 +119,7 @@ pub(crate) struct Drawn {
     lowered: Lowered,
     supplies: Supplies,
     /// Where to look for what steps came to, and where to put it.
-    caches: (Vec<String>, Vec<String>),
+    caches: CacheChoice,
     /// What was unpacked or checked out has to stay until the end.
     place: Place,
 }
@@ -138,15 +139,21 @@ impl<'a> Builder<'a> {
         Ok(Self { bench, extras, images, agents: KeyAgents::default() })
     }
 
-    /// Reads a build's Dockerfile and draws it; `unnamed` is what a Dockerfile without a file is called.
+    /// Reads a build's Dockerfile and draws it; `unnamed` is what a Dockerfile without a file is called. The configuration
+    /// says which caches are used where `build` does not, and who is trusted there.
     ///
     /// Errors: what would be refused before anything runs.
-    pub(crate) fn draw(&self, build: &DockerBuild, unnamed: &Path) -> Result<Drawn, Failure> {
+    pub(crate) fn draw(
+        &self,
+        build: &DockerBuild,
+        unnamed: &Path,
+        configuration: Option<&WorkspaceConfig>,
+    ) -> Result<Drawn, Failure> {
         let Bench { caller, store, .. } = self.bench;
         let read = Read::of(build, &self.extras, caller, store, unnamed)?;
         let supplies = request::supplies(build, &self.extras, caller, store, &self.agents)?;
         let lowered = self.lowered(&read)?;
-        let caches = (build.cache_from.clone(), build.cache_to.clone());
+        let caches = CacheChoice::of(&build.cache_from, &build.cache_to, configuration, caller);
         Ok(Drawn { lowered, supplies, caches, place: read.place })
     }
 
@@ -164,27 +171,23 @@ impl<'a> Builder<'a> {
         while !waiting.is_empty() {
             let mut graph = BuildGraph::default();
             let mut supplies = Supplies::default();
-            // Builds that call different secrets by one name can't run together.
+            // Builds that call different secrets by one name can't run together, nor those that must not share caches.
             let mut others = Vec::new();
             let mut places = Vec::new();
-            let (mut from, mut to) = (BTreeSet::new(), BTreeSet::new());
+            let mut caches = waiting[0].caches.clone();
             for drawn in waiting {
-                if request::agree(&supplies, &drawn.supplies) {
+                if request::agree(&supplies, &drawn.supplies) && caches.join(&drawn.caches) {
                     graph.append(drawn.lowered.graph);
                     supplies.secrets.extend(drawn.supplies.secrets);
                     supplies.agents.extend(drawn.supplies.agents);
                     supplies.certificates = drawn.supplies.certificates;
-                    from.extend(drawn.caches.0);
-                    to.extend(drawn.caches.1);
                     places.push(drawn.place);
                 } else {
                     others.push(drawn);
                 }
             }
             waiting = others;
-            let (from, to): (Vec<String>, Vec<String>) =
-                (from.into_iter().collect(), to.into_iter().collect());
-            let shared = shared::caches(&from, &to, None, caller)?;
+            let shared = caches.open(caller)?;
             let engine = Engine::new(store, &inputs, Launcher::this_program(), options.clone())
                 .with_layers_from(&self.images)
                 .with_shared_caches(shared)

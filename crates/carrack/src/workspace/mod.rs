@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use carrack_base::{Cancel, ContentDigest, Platform};
+use carrack_cargo::config::{Configuration, WorkspaceConfig};
 use carrack_cargo::init::{self, DockerFiles, Ownership};
-use carrack_cargo::locate::{Configured, Location};
+use carrack_cargo::locate::{Configured, LocateError, Location, locate};
 use carrack_cargo::lower::{self, ServiceImage, Surroundings};
 use carrack_cargo::plan::{self, CargoPlan, Request, Selection, build_command};
 use carrack_cargo::tool::{CargoTool, PathPackage};
@@ -29,6 +30,29 @@ use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use toolchain::Builder;
+
+/// The configuration that a folder with a Dockerfile is built under: that of the workspace around it, else that of the
+/// `carrack.toml` in it. What is no folder of this machine has none.
+///
+/// Errors: it can't be read or makes no sense.
+pub(crate) fn configuration_around(
+    folder: &Path,
+    caller: &Caller,
+) -> Result<Option<WorkspaceConfig>, Failure> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    match locate(folder, &caller.cargo_home()) {
+        Ok(location) => match Configuration::load(&location.root, &[]) {
+            Ok(configuration) => Ok(Some(configuration.workspace)),
+            Err(errors) => Err(Failure::Configuration(errors)),
+        },
+        Err(LocateError::NoManifest { .. }) => {
+            Configuration::load_alone(folder).map_err(Failure::Configuration)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// What of a workspace is wanted, and as what; by default everything, as it is configured.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use carrack_testkit::{ContainerRegistry, Finished, RegistrySetup, skipped};
 
 use crate::docker_build::with_dockerfile;
-use crate::stage::Stage;
+use crate::stage::{Stage, finish};
 
 /// `build` runs once on each machine that runs it: it writes down a number that no other run has.
 const TEXT: &str = "FROM scratch AS base\nCOPY rootfs /\n\
@@ -152,6 +152,78 @@ fn a_cache_that_can_not_be_believed_is_left_alone() {
     let said = build(&third, &["--cache-from", gone, "--cache-to", gone]).stderr;
     assert!(said.contains("warning: the build goes on without a shared cache"), "{said}");
     assert_eq!(runs(&third).lines().count(), 2);
+}
+
+/// Whom to trust stands in the configuration of the workspace that the context is, or beside the Dockerfile.
+#[test]
+fn the_configuration_around_a_context_says_whom_to_trust() {
+    if !has_shell("the_configuration_around_a_context_says_whom_to_trust") {
+        return;
+    }
+    let shared = tempfile::tempdir().unwrap();
+    let location = format!("type=local,dest={}", shared.path().join("cache").display());
+    let forger = machine();
+    build(&forger, &["--cache-to", &location]);
+    let keys = forger.run(&["cache", "key"]).expect_code(0).stdout;
+    let value = |name: &str| {
+        let line = keys.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.to_owned()
+    };
+    let (secret, public) = (value("CARRACK_CACHE_SIGNING_KEY="), value("cache-trust = "));
+    let named = format!("cache-from = [\"{location}\"]\ncache-to = [\"{location}\"]\n");
+    let careful = |configuration: &str| {
+        let stage = machine();
+        let workspace = "[workspace]\nmembers = []\n[workspace.metadata.carrack]\n";
+        match configuration {
+            "Cargo.toml" => {
+                stage.project.write("Cargo.toml", &format!("{workspace}cache-trust = {public}\n"))
+            }
+            "carrack.toml" => stage.project.write("carrack.toml", &format!("cache-trust = {public}\n")),
+            _ => stage.project.write("carrack.toml", &format!("{named}cache-trust = {public}\n")),
+        };
+        stage
+    };
+    let kinds = ["Cargo.toml", "carrack.toml", "all of it"];
+    let arguments = |kind: &str| {
+        let options = ["-f", "Dockerfile", ".", "--cache-from", &location].map(str::to_owned);
+        if kind == "all of it" { options[..3].to_vec() } else { options.to_vec() }
+    };
+    let built = |kind: &str, secret: Option<&str>| {
+        let stage = careful(kind);
+        let arguments = arguments(kind);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut command = stage.command(&[&["build", "-t", "made:1"], &arguments[..]].concat());
+        // Only who has the key may publish: what the others would publish is what they forged.
+        match secret {
+            Some(secret) => command.env("CARRACK_CACHE_SIGNING_KEY", secret),
+            None => command.env("CARRACK_CACHE", "read-only"),
+        };
+        finish(&mut command).expect_code(0);
+        runs(&stage)
+    };
+    for kind in kinds {
+        assert_ne!(built(kind, None), runs(&forger), "{kind}: nobody signed it");
+    }
+    let signed = built("all of it", Some(&secret));
+    for kind in kinds {
+        assert_eq!(built(kind, None), signed, "{kind}");
+    }
+    // The mounts that go by hand are trusted no sooner.
+    let by_hand = tempfile::tempdir().unwrap();
+    let location = format!("type=local,dest={}", by_hand.path().display());
+    forger.run(&["cache", "export", &location]).expect_code(0);
+    let stage = careful("carrack.toml");
+    stage.run(&["cache", "import", &location]);
+    let listed = stage.run(&["cache", "du", "--by", "mount"]).expect_code(0).stdout;
+    assert!(!listed.contains("travelling"), "{listed}");
+}
+
+#[test]
+fn a_configuration_that_makes_no_sense_is_not_passed_over() {
+    let stage = machine();
+    stage.project.write("carrack.toml", "cache-trusts = []\n");
+    let said = stage.run(&["build", "-f", "Dockerfile", "."]).expect_code(2).stderr;
+    assert!(said.contains("unknown key `cache-trusts`"), "{said}");
 }
 
 /// Changes a byte in the middle of every large file.

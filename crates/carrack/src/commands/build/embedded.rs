@@ -24,7 +24,7 @@ use crate::engine::EngineName;
 use crate::failure::{Failure, chain_in_one_line};
 use crate::output::{Destination, Output, OutputKind};
 use crate::progress::{View, plural};
-use crate::shared;
+use crate::shared::CacheChoice;
 use crate::stages::{self, Bench, Extras, Images};
 use crate::workspace::{self, Desk, Names, Order, Planned, Prepared, proof};
 
@@ -70,8 +70,9 @@ pub(super) fn workspace(site: &Site<'_>, location: Location) -> Result<(Vec<Buil
     let found = bases.as_ref().map(|bases| bases.found.clone()).unwrap_or_default();
     let prepared = workspace::prepare(&desk, &order, planned, found)?;
     refuse_many_for_one(arguments, &prepared)?;
+    let configuration = Some(&prepared.plan.workspace);
     let shared =
-        shared::caches(&arguments.cache_from, &arguments.cache_to, Some(&prepared.plan.workspace), caller)?;
+        CacheChoice::of(&arguments.cache_from, &arguments.cache_to, configuration, caller).open(caller)?;
     let layers = bases.as_ref().map(|bases| &bases.images);
     let images = make(&desk, &prepared, arguments.no_cache, shared, layers, view)?;
     deliver(&store, &images, &arguments.outputs)?;
@@ -96,7 +97,8 @@ fn in_an_image(site: &Site<'_>, bench: &Bench<'_>, planned: &Planned) -> Result<
     let extras = Extras { programs: builds.iter().map(program).collect(), ..Extras::default() };
     let builder = stages::Builder::new(*bench, extras, site.arguments.docker.pull)?;
     let unnamed = std::path::Path::new("Dockerfile");
-    let drawn = builds.iter().map(|build| builder.draw(build, unnamed));
+    let configuration = Some(&planned.plan.workspace);
+    let drawn = builds.iter().map(|build| builder.draw(build, unnamed, configuration));
     builder.build(drawn.collect::<Result<_, _>>()?)
 }
 

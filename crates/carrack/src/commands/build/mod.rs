@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use carrack_base::{BuildEvent, Cancel, EventSink};
-use carrack_cargo::config::{CacheLimits, Configuration};
+use carrack_cargo::config::WorkspaceConfig;
 use carrack_cargo::locate::{LocateError, Location, locate};
 use carrack_graph::BuiltImage;
 use carrack_store::Store;
@@ -29,6 +29,7 @@ use crate::failure::Failure;
 use crate::progress::{Progress, View, plural};
 use crate::stages::{self, Bench, Extras};
 use crate::terminal::Terminal;
+use crate::workspace;
 
 /// Everything that a build takes from around it.
 #[derive(Clone, Copy)]
@@ -101,18 +102,24 @@ fn dockerfile(site: &Site<'_>, file: &Path) -> Result<(Vec<BuiltImage>, bool), F
         let hint = "leave it out, or build the workspace without -f";
         return Err(Failure::NoMeaning { option, here: "for a Dockerfile", hint });
     }
+    let configuration = workspace::configuration_around(&site.arguments.path, site.caller)?;
+    let named = configuration.as_ref().and_then(|configuration| configuration.engine.as_deref());
     let engine = match &site.arguments.engine {
         Some(engine) => engine.clone(),
-        None => engine_around(&site.arguments.path, site.caller)?.unwrap_or(EngineName::Embedded),
+        None => configured(named)?.unwrap_or(EngineName::Embedded),
     };
     match engine {
-        EngineName::Embedded => Ok((here(site, file)?, true)),
+        EngineName::Embedded => Ok((here(site, file, configuration.as_ref())?, true)),
         engine => Ok((docker::dockerfile(site, file, &engine)?, false)),
     }
 }
 
-/// Builds a Dockerfile with the embedded engine.
-fn here(site: &Site<'_>, file: &Path) -> Result<Vec<BuiltImage>, Failure> {
+/// Builds a Dockerfile with the embedded engine, as the configuration around it says.
+fn here(
+    site: &Site<'_>,
+    file: &Path,
+    configuration: Option<&WorkspaceConfig>,
+) -> Result<Vec<BuiltImage>, Failure> {
     let Site { arguments, caller, cancel, view, .. } = *site;
     stages::may_give_files_away(caller)?;
     let build = docker::build_of(arguments, file)?;
@@ -120,14 +127,14 @@ fn here(site: &Site<'_>, file: &Path) -> Result<Vec<BuiltImage>, Failure> {
     let lease = store.lease(cancel)?;
     let bench = Bench { caller, store: &store, cancel, view };
     let builder = stages::Builder::new(bench, extras(arguments), build.pull)?;
-    let images = builder.build(vec![builder.draw(&build, stages::standard_input())?])?;
+    let images = builder.build(vec![builder.draw(&build, stages::standard_input(), configuration)?])?;
     embedded::deliver(&store, &images, &arguments.outputs)?;
     if arguments.load {
         load(caller, &store, &images)?;
     }
     drop(lease);
     if images.iter().any(|image| !image.unchanged) {
-        upkeep::after_build(&store, &CacheLimits::default());
+        upkeep::after_build(&store, &configuration.map(|found| found.cache).unwrap_or_default());
     }
     Ok(images)
 }
@@ -164,13 +171,6 @@ fn subject(arguments: &Build, caller: &Caller) -> Result<Subject, Failure> {
 fn configured(engine: Option<&str>) -> Result<Option<EngineName>, Failure> {
     // The configuration was checked when it was read.
     engine.map(|name| name.parse().map_err(|what| Failure::Bug { what })).transpose()
-}
-
-/// The engine of the workspace around `path`, if there is one and it names one.
-fn engine_around(path: &Path, caller: &Caller) -> Result<Option<EngineName>, Failure> {
-    let Ok(location) = locate(path, &caller.cargo_home()) else { return Ok(None) };
-    let configuration = Configuration::load(&location.root, &[]).map_err(Failure::Configuration)?;
-    configured(configuration.workspace.engine.as_deref())
 }
 
 /// `-q`, `--iidfile`, `--metadata-file`.

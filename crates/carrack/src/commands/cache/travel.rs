@@ -3,19 +3,20 @@
 use std::path::Path;
 
 use carrack_base::{BuildEvent, Cancel, EventSink};
-use carrack_engine::{export_mounts, import_mounts};
+use carrack_engine::{SharedCaches, export_mounts, import_mounts};
 use carrack_store::Store;
 
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::progress::{Progress, View, plural};
-use crate::shared;
+use crate::shared::CacheChoice;
 use crate::terminal::Terminal;
+use crate::workspace;
 
 /// Publishes all cache mounts.
 pub(super) fn export(to: &[String], caller: &Caller, state: &Path) -> Result<String, Failure> {
     let store = Store::open(state)?;
-    let shared = shared::caches(&[], to, None, caller)?;
+    let shared = caches(&[], to, caller)?;
     let (view, cancel) = (view(), Cancel::default());
     let trouble = Trouble(&view, std::sync::atomic::AtomicBool::new(false));
     let count = export_mounts(&store, &shared, &trouble, &cancel)?;
@@ -25,11 +26,18 @@ pub(super) fn export(to: &[String], caller: &Caller, state: &Path) -> Result<Str
 /// Fills those that are missing.
 pub(super) fn import(from: &[String], caller: &Caller, state: &Path) -> Result<String, Failure> {
     let store = Store::open(state)?;
-    let shared = shared::caches(from, &[], None, caller)?;
+    let shared = caches(from, &[], caller)?;
     let (view, cancel) = (view(), Cancel::default());
     let trouble = Trouble(&view, std::sync::atomic::AtomicBool::new(false));
     let count = import_mounts(&store, &shared, &trouble, &cancel)?;
     trouble.or(format!("filled {count} cache {}\n", plural(count.try_into().unwrap_or(0), "mount")))
+}
+
+/// These caches, with the keys that the configuration around the caller trusts.
+fn caches(from: &[String], to: &[String], caller: &Caller) -> Result<SharedCaches, Failure> {
+    let here = |source| Failure::Io { action: "find", path: ".".into(), source };
+    let configuration = workspace::configuration_around(&caller.folder().map_err(here)?, caller)?;
+    CacheChoice::of(from, to, configuration.as_ref(), caller).open(caller)
 }
 
 fn view() -> View {

@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use crate::caller::Caller;
 use crate::commands::upkeep;
 use crate::failure::Failure;
-use crate::shared;
+use crate::shared::CacheChoice;
 use crate::signals::Relay;
 use crate::terminal::Terminal;
 use crate::workspace::toolchain::{self, Builder};
@@ -348,7 +348,8 @@ impl<'a> Around<'a> {
             self.answer.insert(plan::surroundings(&answer)?).clone();
         self.question = Question { inputs: None, root, build_folder, own, manifests };
         let configuration = Configuration::load(&self.question.root, &[]).map_err(Failure::Configuration)?;
-        self.shared = shared::caches(&[], &[], Some(&configuration.workspace), &self.caller)?;
+        self.shared =
+            CacheChoice::of(&[], &[], Some(&configuration.workspace), &self.caller).open(&self.caller)?;
         Ok(())
     }
 

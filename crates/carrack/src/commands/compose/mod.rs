@@ -22,7 +22,7 @@ use carrack_cargo::config::BuildVariable;
 use carrack_cargo::locate::locate;
 use carrack_cargo::lower::ServiceImage;
 use carrack_cargo::plan::{CargoPlan, PlanError, Selection};
-use carrack_docker::compose::{Build, Options, Project, Service, Warning, resolve};
+use carrack_docker::compose::{Build, Context, Options, Project, Service, Warning, resolve};
 use carrack_engine::Inputs;
 use carrack_graph::{Backend, BuiltImage};
 use carrack_sandbox::Launcher;
@@ -34,8 +34,8 @@ use crate::caller::Caller;
 use crate::engine::{self, EngineName};
 use crate::failure::{Failure, ServiceProblem};
 use crate::progress::{Progress, View, plural};
-use crate::shared;
-use crate::stages::{self, Bench, Builder, Extras};
+use crate::shared::CacheChoice;
+use crate::stages::{self, Bench, Builder, Drawn, Extras};
 use crate::terminal::Terminal;
 use crate::workspace::{self, Desk, Names, Order, Planned, tagged};
 use sort::{CargoService, Chosen, DockerService, Sorted};
@@ -147,7 +147,8 @@ impl Site<'_> {
             let bases = stages::bases(&bench, &workspace::bases(&job.planned.plan), false)?;
             let found = bases.as_ref().map(|bases| bases.found.clone()).unwrap_or_default();
             let prepared = workspace::prepare(&desk, &job.order, job.planned, found)?;
-            let shared = shared::caches(&[], &[], Some(&prepared.plan.workspace), self.caller)?;
+            let configuration = Some(&prepared.plan.workspace);
+            let shared = CacheChoice::of(&[], &[], configuration, self.caller).open(self.caller)?;
             images.extend(make(
                 &desk,
                 &prepared,
@@ -330,14 +331,29 @@ impl Site<'_> {
         let mut images = Vec::new();
         for round in rounds(services) {
             let drawn = round.iter().filter_map(|service| {
-                let build = docker::build(service, service.build.as_ref()?, project);
-                let unnamed = PathBuf::from(format!("dockerfile_inline of {}", service.name));
-                let drawn = build.and_then(|build| builder.draw(&build, &unnamed));
+                let drawn = self.draw(&builder, service, service.build.as_ref()?, project);
                 Some(drawn.map_err(|failure| in_service(service, failure)))
             });
             images.extend(builder.build(drawn.collect::<Result<_, _>>()?)?);
         }
         Ok(images)
+    }
+
+    /// Draws the build of a service's Dockerfile.
+    fn draw(
+        &self,
+        builder: &Builder<'_>,
+        service: &Service,
+        build: &Build,
+        project: &Project,
+    ) -> Result<Drawn, Failure> {
+        let asked = docker::build(service, build, project)?;
+        let configuration = match &build.context {
+            Context::Folder(folder) => workspace::configuration_around(folder, self.caller)?,
+            Context::Remote(_) => None,
+        };
+        let unnamed = PathBuf::from(format!("dockerfile_inline of {}", service.name));
+        builder.draw(&asked, &unnamed, configuration.as_ref())
     }
 
     /// Builds what needs Docker, side by side as far as no build begins with another's image.
