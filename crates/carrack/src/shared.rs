@@ -133,7 +133,8 @@ fn published(to: &[String]) -> Result<Mode, Failure> {
     Ok(mode)
 }
 
-fn without_mode(text: &str) -> String {
+/// A place of `--cache-to` without what BuildKit says there about how much is published.
+pub(crate) fn without_mode(text: &str) -> String {
     let parts = text.split(',').filter(|part| !part.trim().starts_with("mode="));
     parts.collect::<Vec<_>>().join(",")
 }

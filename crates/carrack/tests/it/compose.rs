@@ -64,6 +64,30 @@ pub(crate) fn config(stage: &Stage, image: &str) -> Value {
 }
 
 #[test]
+fn caches_of_cargo_services_are_read_and_written() {
+    let shared = tempfile::tempdir().unwrap();
+    let place = shared.path().join("cache").display().to_string();
+    let services = format!(
+        "name: clinic\nservices:\n  web:\n    build:\n      context: .\n      cache_from: ['type=local,src={place}']\n      \
+        cache_to: ['type=local,dest={place}', type=inline]\n      network: host\n      sbom: true\n"
+    );
+    let (first, second) = (clinic(&services), clinic(&services));
+    let events = build(&first, &[]);
+    assert_eq!(
+        all(&events, "warning", "message"),
+        [
+            "web: cache_to `type=inline` is left out: there is no cache of type `inline`",
+            "web: network, sbom mean nothing to cargo, which builds it"
+        ]
+    );
+    assert_eq!(all(&events, "step-started", "name"), ["Compile"]);
+    let origins: Vec<Value> =
+        build(&second, &[]).into_iter().filter(|event| event["event"] == "unit").collect();
+    assert!(origins.iter().all(|event| event["origin"] != "compiled"), "{origins:?}");
+    assert_eq!(second.run(&["run", "clinic-web"]).expect_code(0).stdout, "web 1\n");
+}
+
+#[test]
 fn services_of_a_workspace_are_one_compilation() {
     let stage = clinic(
         r#"

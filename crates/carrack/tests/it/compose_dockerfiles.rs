@@ -162,6 +162,74 @@ secrets:
 }
 
 #[test]
+fn caches_of_a_service_are_its_own() {
+    if !Path::new("/bin/busybox").exists() {
+        return skipped("caches_of_a_service_are_its_own", "busybox-static is not installed");
+    }
+    let shared = tempfile::tempdir().unwrap();
+    let place = shared.path().join("cache").display().to_string();
+    let services = format!(
+        r#"
+name: clinic
+services:
+  web:
+    build:
+      context: .
+      args: {{WHO: web}}
+      cache_from: ["type=local,src={place}", "example.org/web:latest"]
+      cache_to: ["type=local,dest={place},mode=max", "type=gha"]
+  worker: {{build: {{context: ., args: {{WHO: worker}}, cache_from: ["type=local,src={place}"]}}}}
+"#
+    );
+    let machine = || {
+        let text = "FROM scratch\nCOPY rootfs /\nARG WHO\nRUN busybox cat /proc/sys/kernel/random/uuid > /id\n\
+            CMD [\"/bin/busybox\", \"cat\", \"/id\"]\n";
+        let stage = with_dockerfile(text);
+        stage.project.write("compose.yaml", &services);
+        stage
+    };
+    let (first, second) = (machine(), machine());
+    let events = build(&first, &[]);
+    assert_eq!(
+        all(&events, "warning", "message"),
+        [
+            "web: cache_from `example.org/web:latest` is left out: a cache needs a `type`: registry, s3 or local",
+            "web: cache_to `type=gha` is left out: there is no cache of type `gha`"
+        ]
+    );
+    build(&second, &[]);
+    assert_eq!(says(&second, "clinic-web"), says(&first, "clinic-web"), "it came from there");
+    assert_ne!(says(&second, "clinic-worker"), says(&first, "clinic-worker"), "nobody published it");
+}
+
+#[test]
+fn what_is_not_done_is_said() {
+    let services = r#"
+name: clinic
+services:
+  quiet:
+    build:
+      dockerfile_inline: "FROM base:1\nRUN --security=insecure true\n"
+      privileged: true
+      entitlements: [security.insecure, network.host]
+      provenance: false
+      sbom: "false"
+  loud:
+    build:
+      dockerfile_inline: "FROM base:1\n"
+      entitlements: [device]
+      provenance: mode=max
+      sbom: true
+"#;
+    let Some(stage) = with_base("what_is_not_done_is_said", Project::new(), services) else { return };
+    let events = build(&stage, &[]);
+    assert_eq!(
+        all(&events, "warning", "message"),
+        ["loud: entitlements, provenance, sbom mean nothing here"]
+    );
+}
+
+#[test]
 fn failures_name_the_service_and_the_line() {
     let services = "name: clinic\nservices:\n  web:\n    build:\n      dockerfile_inline: |\n        \
         FROM base:1\n        RUN exit 7\n  site: {build: ./site}\n";

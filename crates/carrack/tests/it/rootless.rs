@@ -148,6 +148,29 @@ fn build_run_and_remove() {
     finish(remove.arg("-rf").arg(user.home().join("state"))).expect_code(0);
 }
 
+/// The program starts again in a namespace of its own, wherever it finds out that it has to.
+#[test]
+fn compose_says_everything_once() {
+    let Some(user) = Ordinary::new("compose as an ordinary user", project(), true) else { return };
+    user.write(
+        "compose.yaml",
+        "name: clinic\nservices:\n  front:\n    build: {context: ., args: {LOST: one}, labels: {of: \"${UNSET}\"}}\n  \
+        site:\n    build:\n      dockerfile_inline: \"FROM scratch\\nCOPY Cargo.toml /\\n\"\n      sbom: true\n",
+    );
+    let told = [
+        "the variable UNSET is not set",
+        "front: args means nothing to cargo",
+        "site: sbom means nothing here",
+    ];
+    let counts = |said: &Finished| told.map(|warning| said.stderr.matches(warning).count());
+    let both = user.run(&["compose", "build"]).expect_code(0);
+    assert_eq!(counts(&both), [1, 1, 1], "{}", both.stderr);
+    // That its image begins with another one, only the workspace's configuration tells. Nobody has that one.
+    user.write("carrack.toml", "base = \"127.0.0.1:1/base\"\n");
+    let based = user.run(&["compose", "build", "front"]).expect_code(4);
+    assert_eq!(counts(&based), [1, 1, 0], "{}", based.stderr);
+}
+
 #[test]
 fn the_same_image_as_root_builds() {
     let Some(user) = Ordinary::new("root and an ordinary user build alike", project(), true) else { return };

@@ -10,6 +10,7 @@
 
 mod docker;
 mod sort;
+mod unheard;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use carrack_base::{BuildEvent, Cancel, EventSink};
-use carrack_buildkit::BuildKit;
+use carrack_buildkit::{self as buildkit, BuildKit};
 use carrack_cargo::config::BuildVariable;
 use carrack_cargo::locate::locate;
 use carrack_cargo::lower::ServiceImage;
@@ -39,6 +40,7 @@ use crate::stages::{self, Bench, Builder, Drawn, Extras};
 use crate::terminal::Terminal;
 use crate::workspace::{self, Desk, Names, Order, Planned, tagged};
 use sort::{CargoService, Chosen, DockerService, Sorted};
+use unheard::Caches;
 
 /// Builds services of a compose file and takes the images where they are wanted.
 pub(crate) fn run(
@@ -84,6 +86,22 @@ struct Job {
     no_cache: bool,
 }
 
+/// What has to be done.
+struct Work {
+    jobs: Vec<Job>,
+    /// Services whose Dockerfile is built here.
+    dockerfiles: Vec<Service>,
+    docker: Vec<DockerService>,
+}
+
+impl Work {
+    /// Whether images are made here whose files belong to several users.
+    fn gives_files_away(&self) -> bool {
+        let begins_with_image = |job: &Job| !workspace::bases(&job.planned.plan).is_empty();
+        !self.dockerfiles.is_empty() || self.jobs.iter().any(begins_with_image)
+    }
+}
+
 /// Everything that a build takes from around it.
 struct Site<'a> {
     build: &'a ComposeBuild,
@@ -97,14 +115,10 @@ struct Site<'a> {
 impl Site<'_> {
     fn build(&self, mut project: Project, start: Instant) -> Result<(), Failure> {
         let sorted = self.sorted(&mut project);
-        // This may start the program again: before anything is said that would be said twice.
+        // This may start the program again. What it is certain for is known first, so that nothing is done twice.
         if sorted.as_ref().is_ok_and(|sorted| !sorted.dockerfiles.is_empty()) {
             stages::may_give_files_away(self.caller)?;
         }
-        self.warn_of_files(&project);
-        let mut sorted = sorted?;
-        self.warn_of_nothing(&project, &sorted);
-
         let store = Store::open(self.state)?;
         let _lease = store.lease(self.cancel)?;
         let inputs = Inputs::new(&store, self.cancel.clone());
@@ -117,22 +131,21 @@ impl Site<'_> {
             terminal: self.terminal,
             cancel: self.cancel,
         };
-        let mut jobs = Vec::new();
-        for (root, services) in std::mem::take(&mut sorted.workspaces) {
-            let (job, left_over) = self.plan(&desk, &project, &root, services)?;
-            sorted.dockerfiles.extend(left_over);
-            jobs.extend(job);
-        }
-        sorted.leave_foreign()?;
-        if !sorted.dockerfiles.is_empty() {
+        let planned = sorted.and_then(|sorted| self.planned(&desk, &project, sorted));
+        // The rest is known now, and nothing was said yet that would be said again.
+        if planned.as_ref().is_ok_and(Work::gives_files_away) {
             stages::may_give_files_away(self.caller)?;
         }
-        for job in &jobs {
+        self.warn_of_files(&project);
+        let work = planned?;
+        self.warn_of_nothing(&project, &work);
+        for job in &work.jobs {
             for chosen in &job.services {
                 self.warn_of_arguments(&chosen.service.service, &job.planned.plan);
+                self.warn_of_keys(&chosen.service.service, unheard::Builder::Cargo);
             }
         }
-        let Sorted { dockerfiles, docker, .. } = sorted;
+        let Work { jobs, dockerfiles, docker } = work;
         if self.build.engine == Some(EngineName::Embedded) && !docker.is_empty() {
             let reason = |service: &DockerService| (service.service.name.clone(), service.reason.to_string());
             return Err(Failure::ServicesNeedDocker { services: docker.iter().map(reason).collect() });
@@ -147,13 +160,14 @@ impl Site<'_> {
             let bases = stages::bases(&bench, &workspace::bases(&job.planned.plan), false)?;
             let found = bases.as_ref().map(|bases| bases.found.clone()).unwrap_or_default();
             let prepared = workspace::prepare(&desk, &job.order, job.planned, found)?;
+            let caches = self.caches(job.services.iter().map(|chosen| &chosen.service.service));
             let configuration = Some(&prepared.plan.workspace);
-            let shared = CacheChoice::of(&[], &[], configuration, self.caller).open(self.caller)?;
+            let shared = CacheChoice::of(&caches.from, &caches.to, configuration, self.caller);
             images.extend(make(
                 &desk,
                 &prepared,
                 job.no_cache,
-                shared,
+                shared.open(self.caller)?,
                 bases.as_ref().map(|bases| &bases.images),
                 self.view,
             )?);
@@ -177,14 +191,26 @@ impl Site<'_> {
         sort::sort(buildable, &self.caller.cargo_home(), self.build.engine.as_ref())
     }
 
+    /// Plans the compilations of workspaces.
+    fn planned(&self, desk: &Desk<'_>, project: &Project, mut sorted: Sorted) -> Result<Work, Failure> {
+        let mut jobs = Vec::new();
+        for (root, services) in std::mem::take(&mut sorted.workspaces) {
+            let (job, left_over) = self.plan(desk, project, &root, services)?;
+            sorted.dockerfiles.extend(left_over);
+            jobs.extend(job);
+        }
+        sorted.leave_foreign()?;
+        Ok(Work { jobs, dockerfiles: sorted.dockerfiles, docker: sorted.docker })
+    }
+
     /// Warns where a service that is asked for has nothing to build, or none has.
-    fn warn_of_nothing(&self, project: &Project, sorted: &Sorted) {
+    fn warn_of_nothing(&self, project: &Project, work: &Work) {
         let has_build = |service: &Service| service.build.is_some();
         let named = self.build.services.iter().filter_map(|name| project.services.get(name));
         for service in named.filter(|service| !has_build(service)) {
             self.warn(format!("{} has nothing to build: it has no `build` section", service.name), None);
         }
-        if sorted.is_empty() {
+        if work.jobs.is_empty() && work.dockerfiles.is_empty() && work.docker.is_empty() {
             self.warn("no service has anything to build".to_owned(), None);
         }
     }
@@ -293,6 +319,29 @@ impl Site<'_> {
         }
     }
 
+    /// Warns of keys that mean nothing to what builds a service.
+    fn warn_of_keys(&self, service: &Service, builder: unheard::Builder) {
+        let keys = service.build.as_ref().map(|build| unheard::keys(build, builder)).unwrap_or_default();
+        if !keys.is_empty() {
+            let verb = if keys.len() == 1 { "means" } else { "mean" };
+            let to = match builder {
+                unheard::Builder::Cargo => "to cargo, which builds it",
+                unheard::Builder::Dockerfile | unheard::Builder::Docker => "here",
+            };
+            self.warn(format!("{}: {} {verb} nothing {to}", service.name, keys.join(", ")), None);
+        }
+    }
+
+    /// The caches of services, with a warning for each that Carrack has not.
+    fn caches<'s>(&self, services: impl Iterator<Item = &'s Service>) -> Caches {
+        let mut caches = Caches::default();
+        services.for_each(|service| caches.add(service));
+        for unknown in std::mem::take(&mut caches.unknown) {
+            self.warn(unknown, Some("name one of Carrack's, or build with `--engine docker`"));
+        }
+        caches
+    }
+
     /// Docker's client reads the variables of secrets itself, and sees no `.env`.
     fn warn_of_secrets(&self, services: &[Service]) {
         let builds = services.iter().filter_map(|service| service.build.as_ref());
@@ -347,7 +396,10 @@ impl Site<'_> {
         build: &Build,
         project: &Project,
     ) -> Result<Drawn, Failure> {
+        self.warn_of_keys(service, unheard::Builder::Dockerfile);
+        let Caches { from, to, .. } = self.caches(std::iter::once(service));
         let asked = docker::build(service, build, project)?;
+        let asked = buildkit::DockerBuild { cache_from: from, cache_to: to, ..asked };
         let configuration = match &build.context {
             Context::Folder(folder) => workspace::configuration_around(folder, self.caller)?,
             Context::Remote(_) => None,
@@ -379,6 +431,7 @@ impl Site<'_> {
         let mut images = Vec::new();
         for round in rounds(services) {
             self.warn_of_secrets(&round);
+            round.iter().for_each(|service| self.warn_of_keys(service, unheard::Builder::Docker));
             let builds = round.iter().filter_map(|service| {
                 service.build.as_ref().map(|build| docker::build(service, build, project))
             });

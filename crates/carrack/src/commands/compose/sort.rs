@@ -133,10 +133,6 @@ pub(super) fn sort(
 }
 
 impl Sorted {
-    pub(super) fn is_empty(&self) -> bool {
-        self.workspaces.is_empty() && self.dockerfiles.is_empty() && self.docker.is_empty()
-    }
-
     /// Leaves to Docker what this machine can't build from a Dockerfile.
     pub(super) fn leave_foreign(&mut self) -> Result<(), Failure> {
         let mut here = Vec::new();
