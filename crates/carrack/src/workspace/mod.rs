@@ -28,15 +28,18 @@ use carrack_store::Store;
 
 use crate::caller::Caller;
 use crate::failure::Failure;
+use crate::shared::CacheChoice;
 use crate::terminal::Terminal;
 use toolchain::Builder;
 
 /// The configuration that a folder with a Dockerfile is built under: that of the workspace around it, else that of the
-/// `carrack.toml` in it. What is no folder of this machine has none.
+/// `carrack.toml` in it. What is no folder of this machine has none. `named` are the caches that the caller names.
 ///
-/// Errors: it can't be read or makes no sense.
+/// Errors: it can't be read or makes no sense. A manifest that cargo would refuse is nobody's business here, unless it may say
+/// whom to trust in a cache.
 pub(crate) fn configuration_around(
     folder: &Path,
+    named: &CacheChoice,
     caller: &Caller,
 ) -> Result<Option<WorkspaceConfig>, Failure> {
     if !folder.is_dir() {
@@ -50,6 +53,7 @@ pub(crate) fn configuration_around(
         Err(LocateError::NoManifest { .. }) => {
             Configuration::load_alone(folder).map_err(Failure::Configuration)
         }
+        Err(_) if *named == CacheChoice::default() => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -208,6 +208,12 @@ fn the_configuration_around_a_context_says_whom_to_trust() {
     for kind in kinds {
         assert_eq!(built(kind, None), signed, "{kind}");
     }
+    // A manifest that makes no sense may have said it; without a cache, that is nobody's business.
+    let broken = machine();
+    broken.project.write("Cargo.toml", "nobody");
+    let refused = broken.run(&["build", "-f", "Dockerfile", ".", "--cache-from", &location]);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    broken.run(&["build", "-f", "Dockerfile", "."]).expect_code(0);
     // The mounts that go by hand are trusted no sooner.
     let by_hand = tempfile::tempdir().unwrap();
     let location = format!("type=local,dest={}", by_hand.path().display());

@@ -27,6 +27,7 @@ use crate::commands::upkeep;
 use crate::engine::EngineName;
 use crate::failure::Failure;
 use crate::progress::{Progress, View, plural};
+use crate::shared::CacheChoice;
 use crate::stages::{self, Bench, Extras};
 use crate::terminal::Terminal;
 use crate::workspace;
@@ -102,7 +103,9 @@ fn dockerfile(site: &Site<'_>, file: &Path) -> Result<(Vec<BuiltImage>, bool), F
         let hint = "leave it out, or build the workspace without -f";
         return Err(Failure::NoMeaning { option, here: "for a Dockerfile", hint });
     }
-    let configuration = workspace::configuration_around(&site.arguments.path, site.caller)?;
+    let Build { path, cache_from, cache_to, .. } = site.arguments;
+    let caches = CacheChoice::of(cache_from, cache_to, None, site.caller);
+    let configuration = workspace::configuration_around(path, &caches, site.caller)?;
     let named = configuration.as_ref().and_then(|configuration| configuration.engine.as_deref());
     let engine = match &site.arguments.engine {
         Some(engine) => engine.clone(),

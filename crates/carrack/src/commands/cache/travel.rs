@@ -36,7 +36,8 @@ pub(super) fn import(from: &[String], caller: &Caller, state: &Path) -> Result<S
 /// These caches, with the keys that the configuration around the caller trusts.
 fn caches(from: &[String], to: &[String], caller: &Caller) -> Result<SharedCaches, Failure> {
     let here = |source| Failure::Io { action: "find", path: ".".into(), source };
-    let configuration = workspace::configuration_around(&caller.folder().map_err(here)?, caller)?;
+    let named = CacheChoice::of(from, to, None, caller);
+    let configuration = workspace::configuration_around(&caller.folder().map_err(here)?, &named, caller)?;
     CacheChoice::of(from, to, configuration.as_ref(), caller).open(caller)
 }
 

@@ -401,7 +401,10 @@ impl Site<'_> {
         let asked = docker::build(service, build, project)?;
         let asked = buildkit::DockerBuild { cache_from: from, cache_to: to, ..asked };
         let configuration = match &build.context {
-            Context::Folder(folder) => workspace::configuration_around(folder, self.caller)?,
+            Context::Folder(folder) => {
+                let named = CacheChoice::of(&asked.cache_from, &asked.cache_to, None, self.caller);
+                workspace::configuration_around(folder, &named, self.caller)?
+            }
             Context::Remote(_) => None,
         };
         let unnamed = PathBuf::from(format!("dockerfile_inline of {}", service.name));
