@@ -19,6 +19,14 @@ pub(super) struct Metadata {
     pub(super) build_directory: Option<PathBuf>,
 }
 
+/// What every cargo says, however old.
+#[derive(Deserialize)]
+pub(super) struct Folders {
+    pub(super) workspace_root: PathBuf,
+    pub(super) target_directory: PathBuf,
+    pub(super) build_directory: Option<PathBuf>,
+}
+
 #[derive(Deserialize)]
 pub(super) struct Resolve {
     pub(super) nodes: Vec<Node>,

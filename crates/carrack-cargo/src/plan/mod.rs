@@ -42,7 +42,7 @@ use crate::config::Configuration;
 use crate::locate::Location;
 use crate::missing;
 use crate::units::FetchedPackage;
-use metadata::Metadata;
+use metadata::{Folders, Metadata};
 use outside::Outside;
 
 pub(crate) use command::docker_commands;
@@ -209,8 +209,8 @@ pub fn surroundings(metadata: &[u8]) -> Result<Surroundings, PlanError> {
 ///
 /// Errors: [`PlanError::Metadata`].
 pub(crate) fn folders(metadata: &[u8]) -> Result<(PathBuf, PathBuf), PlanError> {
-    let metadata: Metadata = serde_json::from_slice(metadata).map_err(PlanError::Metadata)?;
-    Ok((metadata.workspace_root, metadata.build_directory.unwrap_or(metadata.target_directory)))
+    let folders: Folders = serde_json::from_slice(metadata).map_err(PlanError::Metadata)?;
+    Ok((folders.workspace_root, folders.build_directory.unwrap_or(folders.target_directory)))
 }
 
 impl CargoPlan {

@@ -125,8 +125,9 @@ impl Variables<'_> {
 
     /// What a build script may use for native code without declaring it.
     fn for_native_code(&self) -> ContentDigest {
+        let of_others = ["CARGO", "RUST", "SQLX_", "VERGEN_"];
         let is_of_c = |name: &&String| {
-            classify(name) == Class::Keyed && !name.starts_with("CARGO") && !name.starts_with("RUST")
+            classify(name) == Class::Keyed && !of_others.iter().any(|start| name.starts_with(start))
         };
         let of_c = self.names.passed.iter().chain(self.tool.configured.variables.keys()).filter(is_of_c);
         let variables = self.together(of_c.chain(&self.names.named).collect());

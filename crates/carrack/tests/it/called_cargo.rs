@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use carrack_testkit::{Finished, Project, rust_files, skipped};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::stage::{Stage, dockyard_folder, finish};
 
@@ -69,6 +71,18 @@ impl Yard {
 
     fn try_build(&self, project: &Project, dockerfile: &str, options: &[&str]) -> Finished {
         finish(&mut self.command(project, dockerfile, options))
+    }
+
+    /// Builds until `text` is said, and stops the build then.
+    fn stop_at(&self, text: &str, project: &Project, dockerfile: &str) -> Finished {
+        let mut command = self.command(project, dockerfile, &[]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        while lines.read_line(&mut said).unwrap() > 0 && !said.lines().next_back().unwrap().contains(text) {}
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        lines.read_to_string(&mut said).unwrap();
+        Finished { code: child.wait().unwrap().code(), stdout: String::new(), stderr: said }
     }
 
     fn command(&self, project: &Project, dockerfile: &str, options: &[&str]) -> Command {
@@ -148,7 +162,10 @@ fn cargo_finds_what_fits_and_nothing_stale() {
     another_machine_compiles_only_its_own(&yard);
     jobs_are_shared_unless_their_number_is_said(&yard);
     a_stub_is_replaced(&yard);
+    what_lies_there_was_not_compiled(&yard);
+    what_a_stopped_build_has_compiled_is_kept(&yard);
     a_branch_in_a_cache_mount_is_noticed(&yard);
+    an_older_cargo_ships_nothing_stale_either(&yard);
     two_projects_may_share_a_cache_mount(&yard);
     nothing_waits_for_what_a_command_made(&yard);
     no_link_of_a_command_leads_out(&yard);
@@ -326,6 +343,41 @@ fn a_stub_is_replaced(yard: &Yard) {
     assert_eq!(compiled(&built), ["app", "app", "itoa", "libc"]);
 }
 
+fn what_lies_there_was_not_compiled(yard: &Yard) {
+    let project = package("app", "first");
+    let dockerfile = "FROM base AS build\nWORKDIR /lying\nCOPY --from=project Cargo.toml Cargo.lock ./\n\
+        RUN mkdir src && echo 'fn main() {}' > src/main.rs && cargo build\n\
+        COPY --from=project src src\nRUN cargo build && ./target/debug/app\n";
+    yard.build(&project, dockerfile, &["--no-cargo-cache"]);
+    write_main(&project, "second");
+    let built = yard.build(&project, dockerfile, &[]);
+    assert_eq!(compiled(&built), ["app"]);
+    assert!(built.stderr.contains("second 7") && built.stderr.contains(" 1 compiled"), "{}", built.stderr);
+}
+
+fn what_a_stopped_build_has_compiled_is_kept(yard: &Yard) {
+    let project = package("stopped", "stopped");
+    // Says through cargo's own output that all else is finished, and does not end.
+    project.write(
+        "build.rs",
+        "fn main() {\n    let out = std::env::var(\"OUT_DIR\").unwrap();\n    \
+         let marks = std::path::Path::new(&out).ancestors().nth(3).unwrap().join(\".fingerprint\");\n    \
+         let done = |name: &str| std::fs::read_dir(&marks).unwrap().flatten()\n        \
+         .any(|unit| unit.path().join(format!(\"lib-{name}\")).exists());\n    \
+         while !(done(\"itoa\") && done(\"libc\")) {}\n    \
+         std::fs::write(format!(\"/proc/{}/fd/2\", std::os::unix::process::parent_id()), \"all else is there\\n\").unwrap();\n    \
+         std::thread::sleep(std::time::Duration::from_secs(600));\n}\n",
+    );
+    let dockerfile = "FROM base AS build\nWORKDIR /stopped\nCOPY --from=project . .\n\
+        RUN cargo build && target/debug/stopped\n";
+    let stopped = yard.stop_at("all else is there", &project, dockerfile);
+    assert_eq!(stopped.code, Some(130), "{}", stopped.stderr);
+    project.write("build.rs", "fn main() {}\n");
+    let built = yard.build(&project, dockerfile, &[]);
+    assert_eq!(compiled(&built), ["stopped"]);
+    assert!(built.stderr.contains("2 reused, 1 compiled"), "{}", built.stderr);
+}
+
 /// A Dockerfile that builds in a cache mount, at `place`.
 fn in_a_mount(place: &str) -> String {
     format!(
@@ -346,6 +398,27 @@ fn a_branch_in_a_cache_mount_is_noticed(yard: &Yard) {
     }
     let built = yard.build(&project, &in_a_mount("/six"), &["--no-cache-filter", "build"]);
     assert_eq!(compiled(&built), [""; 0], "nothing changed");
+}
+
+/// Debian's: years older than any that these tests run with.
+fn an_older_cargo_ships_nothing_stale_either(yard: &Yard) {
+    let dockerfile = "FROM scratch AS older\nADD debian.tar /\nENV PATH=/usr/sbin:/usr/bin:/sbin:/bin\n\
+        RUN apt-get update && apt-get install -y --no-install-recommends cargo\nFROM older AS build\nWORKDIR /old\n\
+        COPY --from=project . .\nRUN cargo --version && cargo build && target/debug/app\n\
+        RUN --mount=type=cache,target=/t,id=old cargo build --target-dir /t && /t/debug/app\n\
+        FROM scratch\nCOPY --from=build /etc/passwd /\n";
+    let project = Project::new();
+    let write = |text: &str| {
+        project.write("src/main.rs", &format!("fn main() {{\n    println!(\"{text}\");\n}}\n"));
+        let file = File::options().write(true).open(project.path().join("src/main.rs")).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + LONG_AGO).unwrap();
+    };
+    project.write("Cargo.toml", "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n");
+    for text in ["main branch", "a feature", "main branch"] {
+        write(text);
+        let said = yard.build(&project, dockerfile, &["--no-cache-filter", "build"]).stderr;
+        assert_eq!(said.matches(&format!("\n{text}\n")).count(), 2, "{said}");
+    }
 }
 
 fn two_projects_may_share_a_cache_mount(yard: &Yard) {

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use carrack_base::{BuildEvent, ContentDigest};
-use carrack_graph::{Call, CallPlace, CalledProgram, Invocation, OfferedUnit, Question};
+use carrack_base::{BuildEvent, ContentDigest, UnitFile};
+use carrack_graph::{Call, CallPlace, CalledProgram, HarvestedUnit, Invocation, OfferedUnit, Question};
 use carrack_sandbox::Process;
 use carrack_store::{Bucket, StoreError, UnitsFolder};
 use rustix::fs::{Mode, OFlags};
@@ -294,7 +294,7 @@ impl<'a> Around<'a> {
         }
         let call = &mut self.call;
         let harvested = self.process.visit(|| call.harvest(&kept))??;
-        counts.compiled.extend(harvested.iter().map(|unit| unit.package.clone()));
+        counts.compiled.extend(self.process.visit(|| made_since(since, &place, &harvested))?);
         let used = kept.iter().map(|unit| unit.id).chain(harvested.iter().map(|unit| unit.id));
         self.host.asked.used(place.realm, used);
         keep_harvested(store, (place.realm, &place.workspace), harvested, &target)?;
@@ -317,9 +317,25 @@ impl<'a> Around<'a> {
         })?
     }
 
+    /// Of a build that is stopped, not all is there any more, and nobody asks why.
     fn complain(&self, message: &str) {
+        if (self.host.is_over)() {
+            return;
+        }
         self.host.events.emit(BuildEvent::Warning { message: message.to_owned(), hint: None });
     }
+}
+
+/// The packages of those units that were made since then, and did not lie there before.
+fn made_since(since: Option<SystemTime>, place: &CallPlace, units: &[HarvestedUnit]) -> Vec<String> {
+    let is_new = |file: &UnitFile| {
+        let metadata = fs::symlink_metadata(place.folder.join(&file.path));
+        metadata
+            .and_then(|metadata| metadata.modified())
+            .is_ok_and(|time| since.is_none_or(|since| time >= since))
+    };
+    let new = units.iter().filter(|unit| unit.files.iter().any(is_new));
+    new.map(|unit| unit.package.clone()).collect()
 }
 
 fn note(unit: &ContentDigest) -> Vec<u8> {

@@ -290,19 +290,25 @@ impl Calls {
             }
             None => slot.say("go"),
         }
+        let mut keep = || {
+            if let Some(around) = around.take() {
+                let counts = around.after();
+                tally.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(counts);
+            }
+        };
         loop {
             match slot.hear(over, Some(process)) {
-                Heard::Over => return true,
-                Heard::Gone => return false,
                 Heard::Word(word) if word == "ended" => {
-                    if let Some(around) = around.take() {
-                        let counts = around.after();
-                        tally.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(counts);
-                    }
+                    keep();
                     slot.say("done");
                 }
                 Heard::Word(word) if word == "free" => return false,
                 Heard::Word(_) => {}
+                // Stopped or killed: what had been finished is kept. Its root is there for as long as the process is held.
+                ended => {
+                    keep();
+                    return ended == Heard::Over;
+                }
             }
         }
     }
