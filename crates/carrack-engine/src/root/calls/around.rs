@@ -306,7 +306,7 @@ impl<'a> Around<'a> {
         let owner = self.host.gives_away.then_some((self.process.uid, self.process.gid));
         let has_to_stop = |waited| {
             let is_enough = moment == Moment::After && waited > PATIENCE;
-            is_enough || (self.host.is_over)() || self.process.has_ended()
+            is_enough || moment == Moment::Before && ((self.host.is_over)() || self.process.has_ended())
         };
         self.process.visit(|| {
             let Some(folder) = make_and_open(place, owner, make)? else { return Ok(Opened::Missing) };

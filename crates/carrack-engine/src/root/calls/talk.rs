@@ -304,10 +304,13 @@ impl Calls {
                 }
                 Heard::Word(word) if word == "free" => return false,
                 Heard::Word(_) => {}
-                // Stopped or killed: what had been finished is kept. Its root is there for as long as the process is held.
+                // Stopped or killed: what had been finished is kept. Its root is there for as long as the process is held. Of a
+                // build that is stopped, the program itself may go last, and has its locks until then.
                 ended => {
+                    let is_over =
+                        ended == Heard::Over || (host.is_over)() && slot.hear(over, None) == Heard::Over;
                     keep();
-                    return ended == Heard::Over;
+                    return is_over;
                 }
             }
         }
