@@ -289,7 +289,7 @@ error: cannot get http://127.0.0.1:1/x.git with git
   |
 2 | ADD http://127.0.0.1:1/x.git /
   | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  fatal: unable to access 'http://127.0.0.1:1/x.git/': Failed to connect to 127.0.0.1 port 1 after 0 ms: Couldn't connect to server
+  fatal: unable to access 'http://127.0.0.1:1/x.git/': Failed to connect to 127.0.0.1 port 1 after [N] ms: Couldn't connect to server
 hint: check the address, and what git may do there
 "#,
             ),
