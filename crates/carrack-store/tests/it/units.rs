@@ -413,7 +413,14 @@ fn build_folders_are_emptied_unless_somebody_holds_one() {
     assert!((5000..10_000).contains(&folders[0].size), "a file with two names counts once: {folders:?}");
     assert!(!store.clear_target("one").unwrap());
     drop(target);
-    assert!(store.clear_target("one").unwrap());
+    // A child that another test is just starting has a copy of the lock until it runs its program.
+    let is_emptied = || {
+        store.clear_target("one").unwrap() || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            false
+        }
+    };
+    assert!((0..100).any(|_| is_emptied()));
     assert_eq!(store.target_folders().unwrap(), []);
     assert!(fixture.at("targets/one/lock").exists());
 }
