@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use elf::{ElfError, ElfFile};
@@ -208,7 +209,7 @@ fn name_services(libc: &Path, closure: &mut Closure) -> Result<(), ClosureError>
 /// The minor number of glibc's version, from the banner that every build of it carries.
 fn glibc_minor(libc: &[u8]) -> Option<u32> {
     const BANNER: &[u8] = b"release version 2.";
-    let start = libc.windows(BANNER.len()).position(|window| window == BANNER)? + BANNER.len();
+    let start = memmem::find(libc, BANNER)? + BANNER.len();
     let digits: Vec<u8> = libc[start..].iter().copied().take_while(u8::is_ascii_digit).collect();
     std::str::from_utf8(&digits).ok()?.parse().ok()
 }
