@@ -49,12 +49,18 @@ fn run_cargo(
 ) -> Result<bool, String> {
     let mut command = cargo(root, &["test", "--no-fail-fast"]);
     command.args(selection);
-    // An option, not a variable: the tests' own cargos would inherit a variable.
+    // Options, not variables: the tests' own cargos would inherit those.
     if io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none() {
         command.args(["--color", "always"]);
     }
     // Without `--show-output` the harness keeps the skips of passing tests to itself.
-    command.args(["--", "--show-output"]).args(filters);
+    command.args(["--", "--show-output"]);
+    if env::var_os("RUST_TEST_THREADS").is_none() {
+        // One more than processors: some test always waits for a server, a lock or the disk.
+        let threads = thread::available_parallelism().map_or(1, usize::from) + 1;
+        command.arg(format!("--test-threads={threads}"));
+    }
+    command.args(filters);
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -15,6 +15,7 @@ mod steps;
 pub use base_images::{RUST_IMAGE, SLIM_IMAGE, rust_files};
 pub use steps::Steps;
 
+use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -62,7 +63,6 @@ pub struct Docker {
     /// Socket, log and settings: in a short path, as sockets need it.
     run: PathBuf,
     host: String,
-    client: Program,
     engine: Engine,
 }
 
@@ -117,7 +117,6 @@ impl Docker {
         {
             return Err("docker.io is not installed".to_owned());
         }
-        let data = data_folder(folder);
         // Every user may come as far as the socket, which then lets them in or not.
         let run = tempfile::Builder::new()
             .prefix("docker-")
@@ -127,19 +126,21 @@ impl Docker {
             .keep();
         let host = format!("unix://{}", run.join("docker.sock").display());
         fs::create_dir(run.join("config")).expect("the folder was just made");
-        let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "guard"]).arg(&run).arg(&data).arg(engine.client()).arg(&host);
-        let (inner_run, inner_data) = match &engine {
+        // Where the daemon sees its folders; and its images, if they are on the disk.
+        let (inner_run, inner_data, data, daemon) = match &engine {
             Engine::Installed => {
-                guard.arg(DAEMON);
-                (run.clone(), data.clone())
+                let data = data_folder(folder);
+                (run.clone(), data.clone(), data, vec![OsString::from(DAEMON)])
             }
             Engine::Current(current) => {
-                guard.args(current.enter(&run, &data));
                 current.provide_plugins(&run.join("config"));
-                (CurrentEngine::run_inside(), CurrentEngine::data_inside())
+                let [inner_run, inner_data] = CurrentEngine::INSIDE.map(PathBuf::from);
+                (inner_run, inner_data, PathBuf::new(), current.enter(&run))
             }
         };
+        let mut guard = Command::new("sh");
+        guard.args(["-c", GUARD, "guard"]).arg(&run).arg(data).arg(engine.client()).arg(&host);
+        guard.args(daemon);
         let path = |name: &str| inner_run.join(name).display().to_string();
         guard.arg("--data-root").arg(inner_data);
         guard.args(["--exec-root", &path("exec"), "--pidfile", &path("pid")]);
@@ -149,9 +150,7 @@ impl Docker {
         guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).env("PATH", debian_first());
         guard.process_group(0);
         let guard = guard.spawn().map_err(|error| format!("no shell: {error}"))?;
-        let client = Program::new(engine.client());
-        let mut docker = Self { guard, run, host, client, engine };
-        docker.client = docker.with_engine(Program::new(docker.engine.client()));
+        let docker = Self { guard, run, host, engine };
         let start = Instant::now();
         while docker.run(&["version"]).code != Some(0) {
             let log = fs::read_to_string(docker.run.join("log")).unwrap_or_default();
@@ -192,21 +191,25 @@ impl Docker {
             .with_env("PATH", debian_first())
     }
 
-    /// The client of this daemon, for further variables.
-    pub fn client(&self) -> Program {
-        self.client.clone()
+    /// What understands `build` for this daemon, for further variables.
+    pub fn builder(&self) -> Program {
+        let builder = match &self.engine {
+            Engine::Installed => Program::new(CLIENT),
+            // What `docker build` starts: three starts of large programs become one.
+            Engine::Current(current) => Program::new(current.buildx()),
+        };
+        self.with_engine(builder).with_env("DOCKER_BUILDKIT", "1")
     }
 
     /// Runs `docker` to its end.
     pub fn run(&self, arguments: &[&str]) -> Finished {
-        self.client.run(&self.run, arguments)
+        self.with_engine(Program::new(self.engine.client())).run(&self.run, arguments)
     }
 
     /// `docker build` with BuildKit and the host's network, from the Dockerfile in `context`.
     pub fn build(&self, context: &Path, arguments: &[&str]) -> Finished {
-        let client = self.with_engine(Program::new(self.engine.client())).with_env("DOCKER_BUILDKIT", "1");
         let build = ["build", "--network", "host", "--progress", "plain"];
-        client.run(context, &[&build[..], arguments, &["."]].concat())
+        self.builder().run(context, &[&build[..], arguments, &["."]].concat())
     }
 
     /// Ends the daemon: nobody answers at [`Self::host`] any more.

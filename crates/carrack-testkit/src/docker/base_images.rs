@@ -24,8 +24,10 @@ pub const RUST_IMAGE: &str = concat!("rust:", env!("CARGO_PKG_RUST_VERSION"), "-
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What an administrator adds; `update-ca-certificates` reads it once ca-certificates is installed.
+/// What an administrator adds.
 const CERTIFICATES: &str = "/usr/local/share/ca-certificates";
+/// At a time when ca-certificates, which gathers them, is not installed yet.
+const COPY_CERTIFICATES: &str = "--essential-hook=copy-in";
 
 /// Everything but the mirror, the certificates and the archive's path.
 const DEBIAN: &[&str] = &[
@@ -41,13 +43,6 @@ const APT_SETTINGS: &[&str] = &["Acquire::Check-Date", "Acquire::Check-Valid-Unt
 
 /// Packages of Debian that a Rust toolchain needs.
 const LINKER: &str = "ca-certificates,gcc,libc6-dev";
-
-const RUST: &str = "\
-RUN apt-get update \\
- && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev \\
- && rm -rf /var/lib/apt/lists/*
-COPY . /
-";
 
 /// This machine's toolchain.
 struct Toolchain {
@@ -68,13 +63,10 @@ pub fn rust_files(folder: &Path) -> Result<PathBuf, String> {
         return Err("mmdebstrap is not installed".to_owned());
     }
     let toolchain = Toolchain::find()?;
-    let apt = apt_settings();
-    let mut hasher = DefaultHasher::new();
-    (DEBIAN, &apt, LINKER, &toolchain.version, certificates()).hash(&mut hasher);
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
     fs::create_dir_all(folder).map_err(failed)?;
     let _alone = locked(&folder.join("rust-files.lock")).map_err(failed)?;
-    let files = folder.join(format!("rust-files-{:016x}", hasher.finish()));
+    let files = folder.join(format!("rust-files-{}", made_of((LINKER, &toolchain.version))));
     if files.exists() {
         return Ok(files);
     }
@@ -82,7 +74,7 @@ pub fn rust_files(folder: &Path) -> Result<PathBuf, String> {
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(&partial).map_err(failed)?;
     let rootfs = partial.join("debian.tar");
-    bootstrap(&apt, &[&format!("--include={LINKER}")], &rootfs)?;
+    bootstrap(&[&format!("--include={LINKER}")], &rootfs)?;
     toolchain.stage(&partial.join("rust"))?;
     fs::rename(&partial, &files).map_err(failed)?;
     Ok(files)
@@ -94,10 +86,7 @@ pub(super) fn provide(docker: &Docker, folder: &Path) -> Result<(), String> {
         return Err("mmdebstrap is not installed".to_owned());
     }
     let toolchain = Toolchain::find()?;
-    let apt = apt_settings();
-    let mut hasher = DefaultHasher::new();
-    (DEBIAN, &apt, RUST, PATH, &toolchain.version, certificates()).hash(&mut hasher);
-    let name = format!("images-{:016x}.tar", hasher.finish());
+    let name = format!("images-{}.tar", made_of((LINKER, PATH, &toolchain.version)));
     let images = folder.join("images");
     fs::create_dir_all(&images).map_err(|error| format!("{}: {error}", images.display()))?;
     let _alone =
@@ -109,7 +98,7 @@ pub(super) fn provide(docker: &Docker, folder: &Path) -> Result<(), String> {
     } else {
         // Each is a gigabyte, and none of them is of use any more.
         let _ = fs::remove_dir_all(&images).and_then(|()| fs::create_dir(&images));
-        make(docker, &toolchain, &apt)?;
+        make(docker, &toolchain, folder)?;
         let partial = format!("{text}.partial");
         succeeded(docker.run(&["save", "--output", &partial, SLIM_IMAGE, RUST_IMAGE]))?;
         fs::rename(partial, archive).map_err(|error| format!("{text}: {error}"))?;
@@ -122,50 +111,50 @@ pub(super) fn debian_root(folder: &Path) -> Result<PathBuf, String> {
     if !has_program("mmdebstrap") {
         return Err("mmdebstrap is not installed".to_owned());
     }
-    let apt = apt_settings();
-    let mut hasher = DefaultHasher::new();
-    (DEBIAN, &apt, certificates()).hash(&mut hasher);
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
     fs::create_dir_all(folder).map_err(failed)?;
     let _alone = locked(&folder.join("debian.lock")).map_err(failed)?;
-    let archive = folder.join(format!("debian-{:016x}.tar", hasher.finish()));
+    let archive = folder.join(format!("debian-{}.tar", made_of(())));
     if !archive.exists() {
         let partial = folder.join("debian-partial.tar");
-        bootstrap(&apt, &[], &partial)?;
+        bootstrap(&[], &partial)?;
         fs::rename(partial, &archive).map_err(failed)?;
     }
     Ok(archive)
 }
 
-fn bootstrap(apt: &[String], arguments: &[&str], archive: &Path) -> Result<(), String> {
+/// A digest of what [`bootstrap`] is given and of `more`.
+fn made_of(more: impl Hash) -> String {
+    let mut hasher = DefaultHasher::new();
+    (DEBIAN, COPY_CERTIFICATES, apt_settings(), certificates(), more).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+fn bootstrap(arguments: &[&str], archive: &Path) -> Result<(), String> {
     let mut debian = Command::new("mmdebstrap");
-    debian.args(DEBIAN).args(arguments).args(apt.iter().map(|setting| format!("--aptopt={setting}")));
+    debian.args(DEBIAN).args(arguments);
+    debian.args(apt_settings().iter().map(|setting| format!("--aptopt={setting}")));
     if Path::new(CERTIFICATES).is_dir() {
-        debian.arg(format!("--customize-hook=copy-in {CERTIFICATES} /usr/local/share"));
+        debian.arg(format!("{COPY_CERTIFICATES} {CERTIFICATES} /usr/local/share"));
     }
     ran(debian.arg("bookworm").arg(archive)).map(drop)
 }
 
-fn make(docker: &Docker, toolchain: &Toolchain, apt: &[String]) -> Result<(), String> {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let rootfs = folder.path().join("debian.tar");
-    let rootfs = rootfs.to_str().expect("the name is made of ASCII");
-    bootstrap(apt, &[], Path::new(rootfs))?;
+fn make(docker: &Docker, toolchain: &Toolchain, folder: &Path) -> Result<(), String> {
+    let rootfs = debian_root(folder)?.display().to_string();
     let path = format!("ENV PATH={PATH}");
-    let import = ["import", "--change", &path, "--change", "CMD [\"bash\"]", rootfs, SLIM_IMAGE];
+    let import = ["import", "--change", &path, "--change", "CMD [\"bash\"]", &rootfs, SLIM_IMAGE];
     succeeded(docker.run(&import))?;
 
-    let context = folder.path().join("rust");
-    toolchain.stage(&context)?;
-    let release = &toolchain.release;
     let dockerfile = format!(
-        "FROM {SLIM_IMAGE}\nENV RUSTUP_HOME=/usr/local/rustup CARGO_HOME=/usr/local/cargo \
-         PATH=/usr/local/cargo/bin:$PATH RUST_VERSION={release}\n{RUST}"
+        "FROM scratch\nADD debian.tar /\nENV RUSTUP_HOME=/usr/local/rustup CARGO_HOME=/usr/local/cargo \
+         PATH=/usr/local/cargo/bin:{PATH} RUST_VERSION={}\nCOPY rust /\nCMD [\"bash\"]\n",
+        toolchain.release
     );
-    let file = folder.path().join("Dockerfile");
-    fs::write(&file, dockerfile).map_err(|error| format!("{}: {error}", file.display()))?;
-    let arguments = ["--file", file.to_str().expect("the name is made of ASCII"), "--tag", RUST_IMAGE];
-    succeeded(docker.build(&context, &arguments)).map(drop)
+    let file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    fs::write(file.path(), dockerfile).map_err(|error| format!("{}: {error}", file.path().display()))?;
+    let file = file.path().to_str().expect("the name is made of ASCII");
+    succeeded(docker.build(&rust_files(folder)?, &["--file", file, "--tag", RUST_IMAGE])).map(drop)
 }
 
 impl Toolchain {

@@ -32,19 +32,22 @@ const DEBIAN: &[&str] = &[
 /// can be exported as OCI layouts.
 const SETTINGS: &str = r#"{ "features": { "containerd-snapshotter": true } }"#;
 
-/// Makes a root file system the daemon's own and becomes the daemon in it. `/run` is a tmpfs, so nothing stays behind.
+/// The client's plugins, below the root file system.
+const PLUGINS: &str = "usr/libexec/docker/cli-plugins";
+
+/// Makes a root file system the daemon's own and becomes the daemon in it. `/run` is a tmpfs, with the images of a few hundred
+/// megabytes as well: nothing stays behind, and a daemon that makes sure of every write needs no disk for it.
 const ENTER: &str = r#"
 set -e
-root=$1 run=$2 data=$3
-shift 3
+root=$1 run=$2
+shift 2
 mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/run"
-mkdir "$root/run/daemon" "$root/run/data"
+mkdir "$root/run/daemon"
 mount --bind "$run" "$root/run/daemon"
-mount --bind "$data" "$root/run/data"
 exec chroot "$root" "$@"
 "#;
 
@@ -56,6 +59,9 @@ pub(super) struct CurrentEngine {
 }
 
 impl CurrentEngine {
+    /// Where the daemon sees the folder of its socket, and has its images.
+    pub(super) const INSIDE: [&str; 2] = ["/run/daemon", "/run/data"];
+
     /// Makes the root file system unless it is there.
     pub(super) fn provide(folder: &Path) -> Result<Self, String> {
         let mut hasher = DefaultHasher::new();
@@ -83,30 +89,23 @@ impl CurrentEngine {
         &self.client
     }
 
+    pub(super) fn buildx(&self) -> PathBuf {
+        self.root.join(PLUGINS).join("docker-buildx")
+    }
+
     /// Gives the client with this configuration its plugins.
     pub(super) fn provide_plugins(&self, configuration: &Path) {
-        let (inside, outside) =
-            (self.root.join("usr/libexec/docker/cli-plugins"), configuration.join("cli-plugins"));
+        let (inside, outside) = (self.root.join(PLUGINS), configuration.join("cli-plugins"));
         symlink(&inside, &outside).unwrap_or_else(|error| panic!("{}: {error}", outside.display()));
     }
 
     /// The command line that the daemon's further arguments follow.
-    pub(super) fn enter(&self, run: &Path, data: &Path) -> Vec<OsString> {
+    pub(super) fn enter(&self, run: &Path) -> Vec<OsString> {
         let settings = run.join("daemon.json");
         fs::write(&settings, SETTINGS).unwrap_or_else(|error| panic!("{}: {error}", settings.display()));
         let mut line: Vec<OsString> = ["sh", "-c", ENTER, "enter"].map(OsString::from).into();
-        line.extend([self.root.as_path(), run, data].map(|path| path.as_os_str().to_owned()));
+        line.extend([self.root.as_path(), run].map(|path| path.as_os_str().to_owned()));
         line.extend(["dockerd", "--config-file", "/run/daemon/daemon.json"].map(OsString::from));
         line
-    }
-
-    /// Where the daemon sees the folder of its socket.
-    pub(super) fn run_inside() -> PathBuf {
-        PathBuf::from("/run/daemon")
-    }
-
-    /// Where the daemon sees the folder of its images.
-    pub(super) fn data_inside() -> PathBuf {
-        PathBuf::from("/run/data")
     }
 }

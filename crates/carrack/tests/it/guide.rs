@@ -7,7 +7,7 @@ use std::process::Command;
 
 use carrack_testkit::{Docker, Program, has_program, skipped};
 
-use crate::rustcare::copy_sources;
+use crate::rustcare::copy_example_to_build_fast;
 use crate::scene::new_folder;
 use crate::stage::dockyard_folder;
 
@@ -35,7 +35,7 @@ fn every_command_works() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = new_folder();
     let workspace = folder.path().join("rustcare");
-    copy_sources(&repository.join("examples/rustcare"), &workspace);
+    copy_example_to_build_fast(&workspace);
     for file in ["Dockerfile", ".dockerignore", "compose.yaml", "Makefile"] {
         fs::remove_file(workspace.join(file)).unwrap();
     }

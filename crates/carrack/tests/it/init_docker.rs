@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::path::Path;
 use std::thread;
 use std::time::SystemTime;
 
@@ -11,7 +10,7 @@ use carrack_testkit::{Answer, Project, Steps, ask, ask_until_it_answers, free_po
 use serde_json::Value;
 
 use crate::foreign;
-use crate::rustcare::copy_sources;
+use crate::rustcare::copy_example_to_build_fast;
 use crate::site::{APPLICATION, DEPENDENCIES, Site, compiled, make_old};
 
 const SERVER: &str = "rustcare-server";
@@ -73,8 +72,7 @@ impl Drop for Server<'_> {
 /// The example in a git repository.
 fn rustcare() -> Option<Project> {
     let project = Project::new();
-    let workspace = project.path().join("rustcare");
-    copy_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rustcare"), &workspace);
+    copy_example_to_build_fast(&project.path().join("rustcare"));
     Some(project)
 }
 

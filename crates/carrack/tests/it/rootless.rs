@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use carrack_testkit::{Finished, Project, has_program, rust_files, skipped};
 
 use crate::ordinary::{OrdinaryUser, USER, give_away};
-use crate::rustcare::copy_sources;
+use crate::rustcare::copy_example_to_build_fast;
 use crate::stage::{Stage, dockyard_folder, finish, is_root};
 
 /// Where the user finds the toolchain, in a mount namespace of each command's own.
@@ -271,7 +271,7 @@ fn dockerfiles_of_a_real_workspace() {
     };
     let project = Project::new();
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    copy_sources(&repository.join("examples/rustcare"), project.path());
+    copy_example_to_build_fast(project.path());
     fs::copy(repository.join("benches/docker/guide.Dockerfile"), project.path().join("Dockerfile.guide"))
         .unwrap();
     project.write("Dockerfile.naive", NAIVE);

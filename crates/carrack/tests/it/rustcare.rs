@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -56,8 +56,7 @@ impl Rustcare {
                 // The first run has none.
                 let _ = fs::remove_dir_all(old);
             }
-            let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rustcare");
-            copy_sources(&example, &rustcare.workspace);
+            copy_example(&rustcare.workspace);
             let built = rustcare.build(&[]);
             assert_eq!(built.images().keys().collect::<Vec<_>>(), SERVICES);
             rustcare
@@ -223,7 +222,20 @@ fn json(bytes: &[u8]) -> Value {
 }
 
 /// Everything but what cargo or an editor left beside the sources.
-pub(crate) fn copy_sources(from: &Path, to: &Path) {
+/// Copies the example's sources.
+pub(crate) fn copy_example(to: &Path) {
+    copy_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rustcare"), to);
+}
+
+/// Copies the example's sources, with a release profile that does not optimise: for tests that build all of it, and don't
+/// look at the programs' size or speed.
+pub(crate) fn copy_example_to_build_fast(to: &Path) {
+    copy_example(to);
+    let mut manifest = File::options().append(true).open(to.join("Cargo.toml")).unwrap();
+    manifest.write_all(b"\n[profile.release]\nopt-level = 0\n").unwrap();
+}
+
+fn copy_sources(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -45,6 +45,9 @@ const BASES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Of two builds that write the same layer in one moment, Docker fails the second one and says this.
+const STORE_IS_BUSY: &str = "failed to open writer: ref ";
+
 /// Shared by all tests of this process.
 pub(crate) struct Oracle {
     docker: Docker,
@@ -166,19 +169,22 @@ impl Oracle {
 
     /// Docker's build, as an image in the file `archive`.
     pub(crate) fn docker(&self, wanted: &Wanted<'_>, archive: &Path) -> Finished {
-        let mut client = self.docker.client().with_env("DOCKER_BUILDKIT", "1");
+        let mut builder = self.docker.builder();
         for (name, value) in wanted.environment {
-            client = client.with_env(name, value);
+            builder = builder.with_env(name, value);
         }
         // The daemon has no network of its own to give.
         let build = ["build", "--network", "host", "--progress", "plain"];
         if self.is_current {
             let output = format!("type=oci,dest={}", archive.display());
             let how = ["--provenance=false", "--output", &output];
-            return client.run(wanted.context, &[&build[..], &how, wanted.arguments].concat());
+            let arguments = [&build[..], &how, wanted.arguments].concat();
+            let finished = builder.run(wanted.context, &arguments);
+            let again = finished.stderr.contains(STORE_IS_BUSY);
+            return if again { builder.run(wanted.context, &arguments) } else { finished };
         }
         let tag = ["--tag", wanted.name];
-        let finished = client.run(wanted.context, &[&build[..], &tag, wanted.arguments].concat());
+        let finished = builder.run(wanted.context, &[&build[..], &tag, wanted.arguments].concat());
         if finished.code == Some(0) {
             self.docker.save(wanted.name, archive);
         }
@@ -201,7 +207,7 @@ impl Oracle {
 
     /// What Docker answers to `build` with these arguments in a folder: `--check`, `--call`.
     pub(crate) fn ask_docker(&self, folder: &Path, arguments: &[&str]) -> Finished {
-        self.docker.client().run(folder, &[&["build"], arguments, &["."]].concat())
+        self.docker.builder().run(folder, &[&["build"], arguments, &["."]].concat())
     }
 
     /// What Carrack answers to the same.
