@@ -1,7 +1,8 @@
 //! Cargo as commands in a root file system call it: what a call has to do with kept units.
 //!
 //! Asks cargo for nothing but where it works (`cargo metadata --no-deps`): that resolves and downloads nothing, so the root is
-//! afterwards as it would be without. Which packages there are, the lock file says; where their sources are, CARGO_HOME does.
+//! afterwards as it would be without. Which packages there are, the lock file says, or where cargo does not care for that
+//! (`cargo install`), CARGO_HOME; where their sources are, CARGO_HOME does.
 //!
 //! | what decides about every unit | where it is from |
 //! | --- | --- |
@@ -27,6 +28,7 @@ use carrack_graph::{
     OfferedUnit, Question, RootView,
 };
 
+use crate::crates_io;
 use crate::line::Line;
 use crate::locate::{self, Configured};
 use crate::plan::{self, LockFile};
@@ -247,7 +249,7 @@ impl Call for CargoCall {
     }
 
     fn choose(&mut self, offered: Vec<OfferedUnit>) -> Vec<ContentDigest> {
-        let fetched = self.fetched();
+        let fetched = if self.line.ignores_lock { crates_io::of_units(&offered) } else { self.fetched() };
         let Some(run) = &mut self.run else { return Vec::new() };
         run.fetched = fetched;
         self.fitting = run.choose(offered);
@@ -265,8 +267,12 @@ impl Call for CargoCall {
     }
 
     fn harvest(&mut self, kept: &[OfferedUnit]) -> io::Result<Vec<HarvestedUnit>> {
-        // Cargo may have written another lock file.
-        let fetched = with_folders(self.fetched(), &self.cargo_home);
+        let fetched = if self.line.ignores_lock {
+            crates_io::unpacked(&self.cargo_home)
+        } else {
+            // Cargo may have written another lock file.
+            with_folders(self.fetched(), &self.cargo_home)
+        };
         let Some(run) = &mut self.run else { return Ok(Vec::new()) };
         run.fetched = fetched;
         run.harvest(kept)
@@ -309,7 +315,7 @@ fn with_folders(packages: Vec<FetchedPackage>, cargo_home: &Path) -> Vec<Fetched
     placed.collect()
 }
 
-fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();

@@ -14,6 +14,7 @@
 pub mod called;
 mod cargo_config;
 pub mod config;
+mod crates_io;
 pub mod discovered;
 pub mod environment;
 pub mod init;

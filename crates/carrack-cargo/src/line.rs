@@ -97,6 +97,8 @@ pub struct Line {
     pub manifest_path: Option<OsString>,
     /// Options that `cargo metadata` has to get as well.
     pub options: Vec<OsString>,
+    /// Cargo takes the newest packages, whatever the lock file says.
+    pub ignores_lock: bool,
     /// Whether cargo is to say nothing.
     pub quiet: bool,
     /// `--jobs` was given.
@@ -248,6 +250,8 @@ impl Reader {
             return None;
         }
         let by_itself = self.name == "bench" || self.name == "install" && !self.debug;
+        let follows_lock =
+            self.options.iter().any(|option| ["--locked", "--frozen"].iter().any(|name| option == name));
         let default = if self.release || by_itself { "release" } else { "dev" };
         Some(Line {
             toolchain,
@@ -256,6 +260,7 @@ impl Reader {
             targets: self.targets,
             target_dir: self.target_dir,
             manifest_path,
+            ignores_lock: self.name == "install" && !follows_lock,
             options: self.options,
             quiet: self.quiet,
             has_jobs: self.has_jobs,
@@ -336,6 +341,19 @@ mod tests {
         }
         assert!(read("test -- --help").is_some());
         assert!(read("run x --help").is_some());
+    }
+
+    #[test]
+    fn the_lock_file_counts_unless_something_is_installed() {
+        for (text, ignores_lock) in [
+            ("build", false),
+            ("install --path .", true),
+            ("install --offline --path .", true),
+            ("install --path . --locked", false),
+            ("install --frozen --path .", false),
+        ] {
+            assert_eq!(read(text).map(|line| line.ignores_lock), Some(ignores_lock), "{text}");
+        }
     }
 
     #[test]

@@ -71,6 +71,12 @@ impl FetchedPackage {
     }
 }
 
+/// The package that a kept unit was compiled from, without its folder; `None` if it is the user's own.
+pub(crate) fn package_of(record: &[u8]) -> Option<FetchedPackage> {
+    let Package { name, version, source, checksum } = record::UnitRecord::from_bytes(record)?.package;
+    Some(FetchedPackage { name, version, source: source?, checksum, folder: PathBuf::new() })
+}
+
 /// What every unit depends on and none says itself. `target` is the target folder as cargo sees it.
 pub(crate) fn realm<'v>(
     tool: &CargoTool,
