@@ -1,7 +1,7 @@
 //! Cargo as commands in a root file system call it: what a call has to do with kept units.
 //!
 //! Asks cargo for nothing but where it works (`cargo metadata --no-deps`): that resolves and downloads nothing, so the root is
-//! afterwards as it would be without. Which packages there are, the lock file says, or where cargo does not care for that
+//! afterwards as it would be without. Which packages there are, the lock file says, or where cargo does not care for one
 //! (`cargo install`), CARGO_HOME; where their sources are, CARGO_HOME does.
 //!
 //! | what decides about every unit | where it is from |
@@ -169,9 +169,13 @@ impl CargoCall {
         path.split(':').map(|folder| self.folder.join(folder).join(name)).find(|path| path.is_file())
     }
 
+    fn lock_file(&self) -> PathBuf {
+        self.root.join("Cargo.lock")
+    }
+
     /// The packages that the lock file names.
     fn fetched(&self) -> Vec<FetchedPackage> {
-        LockFile::read(&self.root.join("Cargo.lock")).map(|lock| lock.fetched).unwrap_or_default()
+        LockFile::read(&self.lock_file()).map(|lock| lock.fetched).unwrap_or_default()
     }
 }
 
@@ -249,7 +253,8 @@ impl Call for CargoCall {
     }
 
     fn choose(&mut self, offered: Vec<OfferedUnit>) -> Vec<ContentDigest> {
-        let fetched = if self.line.ignores_lock { crates_io::of_units(&offered) } else { self.fetched() };
+        let is_free = self.line.ignores_lock || !self.lock_file().is_file();
+        let fetched = if is_free { crates_io::newest_of(&offered) } else { self.fetched() };
         let Some(run) = &mut self.run else { return Vec::new() };
         run.fetched = fetched;
         self.fitting = run.choose(offered);

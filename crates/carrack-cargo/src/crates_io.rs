@@ -1,4 +1,4 @@
-//! Packages of crates.io that no lock file names: `cargo install` takes the newest ones, whatever a lock file says.
+//! Packages of crates.io that no lock file names: without one, and for `cargo install` always, cargo takes the newest ones.
 //!
 //! What crates.io once had under a version it has for ever, so a kept unit's name and version say which package cargo means,
 //! if it asks for that one. Of other registries nobody knows.
@@ -10,6 +10,7 @@
 //!                                                              head, each version and its JSON with a zero byte at the end
 //! ```
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use carrack_base::{Digest, MOST_TEXT, read_regular};
@@ -23,16 +24,29 @@ const SOURCE: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// How the folders begin that cargo has for it: by HTTP and by git.
 const FOLDERS: [&str; 2] = ["index.crates.io-", "github.com-"];
 
+/// The three numbers of a version.
+type Release = [u64; 3];
+/// What the newer version has more of: its numbers, and whether it is released.
+type Age = (Release, bool);
+
 /// A version's entry in the index.
 #[derive(Deserialize)]
 struct Entry {
     cksum: String,
 }
 
-/// The packages from there that `offered` were compiled from.
-pub(crate) fn of_units(offered: &[OfferedUnit]) -> Vec<FetchedPackage> {
-    let packages = offered.iter().filter_map(|unit| package_of(&unit.record));
-    packages.filter(|package| package.source == SOURCE).collect()
+/// The packages from there that `offered` were compiled from: of versions that can stand for each other, the newest one.
+pub(crate) fn newest_of(offered: &[OfferedUnit]) -> Vec<FetchedPackage> {
+    let mut newest: HashMap<(String, Release), (Age, FetchedPackage)> = HashMap::new();
+    for package in offered.iter().filter_map(|unit| package_of(&unit.record)) {
+        let Some(age) = age(&package.version).filter(|_| package.source == SOURCE) else { continue };
+        let slot = newest.entry((package.name.clone(), compatible(age.0)));
+        let slot = slot.or_insert_with(|| (age, package.clone()));
+        if slot.0 < age {
+            *slot = (age, package);
+        }
+    }
+    newest.into_values().map(|(_, package)| package).collect()
 }
 
 /// The packages from there whose sources are there, from archives that are as the index says.
@@ -64,13 +78,25 @@ pub(crate) fn unpacked(cargo_home: &Path) -> Vec<FetchedPackage> {
 
 /// Name and version of `<name>-<version>`; there may be `-` and digits in both.
 fn split(place: &str) -> Option<(&str, &str)> {
-    let is_version = |text: &str| {
-        let numbers: Vec<&str> = text.split(['-', '+']).next().unwrap_or_default().split('.').collect();
-        let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        numbers.len() == 3 && numbers.iter().all(is_number)
-    };
     let mut dashes = place.match_indices('-').map(|(at, _)| (&place[..at], &place[at + 1..]));
-    dashes.find(|(_, version)| is_version(version))
+    dashes.find(|(_, version)| age(version).is_some())
+}
+
+fn age(version: &str) -> Option<Age> {
+    let version = version.split('+').next()?;
+    let (release, is_released) =
+        version.split_once('-').map_or((version, true), |(release, _)| (release, false));
+    let numbers = release.split('.').map(|number| number.parse().ok()).collect::<Option<Vec<u64>>>()?;
+    Some((Release::try_from(numbers).ok()?, is_released))
+}
+
+/// The numbers that versions have in common which cargo takes for each other: up to the first that is not 0.
+fn compatible(release: Release) -> Release {
+    match release {
+        [0, 0, _] => release,
+        [0, minor, _] => [0, minor, 0],
+        [major, _, _] => [major, 0, 0],
+    }
 }
 
 /// The folders that an index has for a name.
@@ -108,6 +134,16 @@ mod tests {
         }
         for place in ["itoa", "itoa-", "itoa-1.0", "itoa-1..0", "1.0.0"] {
             assert_eq!(split(place), None, "{place}");
+        }
+    }
+
+    #[test]
+    fn newer_versions_are_known() {
+        let ordered = ["0.9.10", "0.10.0", "1.0.0-rc.1", "1.0.0+build", "1.2.3", "1.10.0"]
+            .map(|text| age(text).unwrap());
+        assert!(ordered.is_sorted() && ordered[2] != ordered[3]);
+        for (release, common) in [([1, 2, 3], [1, 0, 0]), ([0, 2, 3], [0, 2, 0]), ([0, 0, 3], [0, 0, 3])] {
+            assert_eq!(compatible(release), common);
         }
     }
 

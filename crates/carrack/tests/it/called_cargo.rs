@@ -155,7 +155,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, (u32, u32, Vec<u8>)> {
 fn cargo_finds_what_fits_and_nothing_stale() {
     let Some(yard) = Yard::new() else { return };
     another_project_compiles_only_its_own(&yard);
-    what_is_installed_needs_no_lock_file(&yard);
+    no_lock_file_is_needed(&yard);
     no_image_shows_it(&yard);
     any_user_may_call_it(&yard);
     programs_are_called_as_ever(&yard);
@@ -195,25 +195,24 @@ fn another_project_compiles_only_its_own(yard: &Yard) {
 }
 
 /// `cargo install` does not look at lock files, and leaves none.
-fn what_is_installed_needs_no_lock_file(yard: &Yard) {
-    let build = |name: &str| {
+fn no_lock_file_is_needed(yard: &Yard) {
+    let build = |name: &str, run: &str| {
         let project = package(name, name);
         fs::remove_file(project.path().join("Cargo.lock")).unwrap();
         let dockerfile = format!(
-            "FROM base AS build\nWORKDIR /installed\nCOPY --from=project . .\nRUN cargo install --path . && {name}\n"
+            "FROM base AS build\nWORKDIR /unlocked\nCOPY --from=project . .\nRUN cargo {run}{name}\n"
         );
         yard.build(&project, &dockerfile, &[])
     };
-    let built = build("first");
-    assert_eq!(compiled(&built), ["first", "itoa", "libc"]);
-    assert!(built.stderr.contains("first 7") && built.stderr.contains(" 3 compiled"), "{}", built.stderr);
-    let built = build("second");
-    assert_eq!(compiled(&built), ["second"]);
-    assert!(
-        built.stderr.contains("second 7") && built.stderr.contains("2 reused, 1 compiled"),
-        "{}",
-        built.stderr
-    );
+    let first = build("first", "install --path . && ");
+    assert_eq!(compiled(&first), ["first", "itoa", "libc"]);
+    assert!(first.stderr.contains("first 7") && first.stderr.contains(" 3 compiled"), "{}", first.stderr);
+    for (name, run) in [("second", "install --path . && "), ("third", "build --release && target/release/")] {
+        let built = build(name, run);
+        assert_eq!(compiled(&built), [name]);
+        let said = [&format!("{name} 7"), "2 reused, 1 compiled"];
+        assert!(said.iter().all(|text| built.stderr.contains(text)), "{}", built.stderr);
+    }
 }
 
 fn no_image_shows_it(yard: &Yard) {
