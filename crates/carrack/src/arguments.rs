@@ -459,11 +459,10 @@ pub(crate) struct ComposeBuild {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  carrack run rustcare-server\n  carrack run -e RUST_LOG=debug ops-cli -- stats"
+    override_usage = "carrack run [OPTIONS] <IMAGE> [ARGUMENTS]...",
+    after_help = "Examples:\n  carrack run rustcare-server\n  carrack run -e RUST_LOG=debug ops-cli stats"
 )]
 pub(crate) struct Run {
-    /// Name, or id, of the image.
-    pub(crate) image: String,
     /// Set a variable; its value is the caller's where none is given (repeatable).
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
@@ -476,9 +475,25 @@ pub(crate) struct Run {
     /// Run this program instead of the image's entrypoint.
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) entrypoint: Option<String>,
-    /// Arguments; they take the place of the image's command.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) arguments: Vec<String>,
+    /// Name, or id, of the image; then arguments, which take the place of the image's command.
+    #[arg(trailing_var_arg = true, required = true, value_name = "IMAGE [ARGUMENTS]")]
+    command: Vec<String>,
+}
+
+impl Run {
+    /// Name, or id, of the image.
+    pub(crate) fn image(&self) -> &str {
+        self.command.first().map(String::as_str).unwrap_or_default()
+    }
+
+    /// Everything after the image, options too; a `--` before it says nothing.
+    pub(crate) fn arguments(&self) -> &[String] {
+        match &self.command[..] {
+            [_, separator, rest @ ..] if separator == "--" => rest,
+            [_, rest @ ..] => rest,
+            [] => &[],
+        }
+    }
 }
 
 #[derive(Debug, Args)]

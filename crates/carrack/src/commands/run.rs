@@ -30,7 +30,7 @@ pub(crate) fn run(
 ) -> Result<ExitCode, Failure> {
     let store = Store::open(state)?;
     let _lease = store.lease(cancel)?;
-    let row = blobs::find(&store, &arguments.image)?;
+    let row = blobs::find(&store, arguments.image())?;
     let image = blobs::image(&store, &row.manifest)?;
     let config = &image.config().config;
 
@@ -102,8 +102,8 @@ fn argv(arguments: &Run, config: &ContainerConfig, image: &str) -> Result<Vec<St
         Some(program) => vec![program.clone()],
         None => config.entrypoint.clone().unwrap_or_default(),
     };
-    if !arguments.arguments.is_empty() {
-        argv.extend(arguments.arguments.iter().cloned());
+    if !arguments.arguments().is_empty() {
+        argv.extend(arguments.arguments().iter().cloned());
     } else if arguments.entrypoint.is_none() {
         argv.extend(config.cmd.clone().unwrap_or_default());
     }

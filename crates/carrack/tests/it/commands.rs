@@ -80,6 +80,25 @@ fn probe(configuration: &str) -> Stage {
 }
 
 #[test]
+fn everything_after_the_image_is_the_programs() {
+    let stage = Stage::app();
+    stage.project.write(
+        "src/main.rs",
+        "fn main() {\n    println!(\"{:?}\", std::env::args().skip(1).collect::<Vec<_>>());\n}\n",
+    );
+    stage.build(&[]);
+    for (given, got) in [
+        (&["app", "--version"][..], "[\"--version\"]\n"),
+        (&["-w", "/", "app", "-q", "-u", "x", "--help"], "[\"-q\", \"-u\", \"x\", \"--help\"]\n"),
+        (&["app", "--", "stats", "--"], "[\"stats\", \"--\"]\n"),
+        (&["app"], "[]\n"),
+    ] {
+        assert_eq!(stage.run(&[&["run"], given].concat()).expect_code(0).stdout, got);
+    }
+    stage.run(&["run"]).expect_code(2).expect_stderr("<IMAGE [ARGUMENTS]>");
+}
+
+#[test]
 fn images_are_listed() {
     let stage = Stage::app();
     assert_eq!(stage.run(&["images", "-q"]).expect_code(0).stdout, "");
