@@ -85,8 +85,8 @@ impl Docker {
         Self::try_start(folder, Engine::Installed, options).map_err(|why| skipped(test, &why)).ok()
     }
 
-    /// Starts a daemon as [`Self::start`] does, of a current release in a root file system of its own, which is made once
-    /// and kept below `folder`. Says why there is none.
+    /// Starts a daemon of a current release in a root file system of its own, which is made once and kept below `folder`; its
+    /// images are in memory. Says why there is none.
     pub fn current(folder: &Path) -> Result<Self, String> {
         needs_root()?;
         Self::try_start(folder, Engine::Current(CurrentEngine::provide(folder)?), &[])
